@@ -1,0 +1,66 @@
+"""What happened, as records: the library tells its caller, and only the command line turns it into text.
+
+Every verb takes ``on_event``, a callable that gets one record at a time, in the order things happen, in the thread
+that does the work. It must not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the user: ``level`` says how much it matters."""
+
+    text: str
+    level: Literal["info", "warning", "debug"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class StageEvent:
+    """A stage has been looked at, started, restored, finished or given up."""
+
+    stage: str
+    state: Literal["clean", "frozen", "running", "restored", "done", "failed", "skipped", "would-run"]
+    reasons: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    has_cmd: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Bytes a stage's command wrote (stdout and stderr, as they came)."""
+
+    stage: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long piece of work is; ``total`` is None while it is unknown."""
+
+    what: str
+    done: int
+    total: int | None
+    unit: Literal["files", "bytes", "objects", "experiments"] = "files"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """A queued experiment was taken, finished, failed or put back."""
+
+    task: str
+    name: str
+    state: Literal["running", "done", "failed", "queued"]
+    detail: str = ""
+
+
+Event: TypeAlias = Note | StageEvent | Output | Progress | TaskEvent
+OnEvent: TypeAlias = Callable[[Event], None]
+
+
+def null(event: Event) -> None:
+    """Ignores the event: the sink used when the caller gave none."""
