@@ -1,0 +1,359 @@
+"""What each revision says of itself: params, metrics, deps and outs, one immutable row per commit.
+
+A row is worked out from the commit's files without a checkout, once: rows are kept in ``rows`` in the scratch
+directory, an append-only file of msgpack records that may be lost at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgpack
+
+from pyexp import durable, mutex
+from pyexp.errors import MissingObject, PyexpError
+from pyexp.experiments import names
+from pyexp.experiments.taskqueue import Queue, State
+from pyexp.formats import values
+from pyexp.model import Entry, Row, Task
+from pyexp.pipeline.load import CommitReader, Pipeline, Reader, WorkspaceReader, load, parsing_options
+
+if TYPE_CHECKING:
+    from pyexp.project import Project
+
+ROWS_VERSION = 1
+WORKSPACE = "workspace"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One line of ``exp show`` below a baseline; ``state`` is None for an experiment the queue knows nothing of."""
+
+    name: str
+    row: Row
+    state: Literal["Queued", "Running", "Failed", "Success"] | None = None
+    executor: str | None = None
+    task: Task | None = None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline's line, and the experiments below it."""
+
+    rev: str
+    name: str | None
+    row: Row
+    experiments: tuple[Experiment, ...] = ()
+
+
+# -- one row ---------------------------------------------------------------------------------------------------------
+
+
+class _Collector:
+    """Works out one row; files that cannot be read become errors of the row, not failures."""
+
+    def __init__(self, project: Project, reader: Reader, pipeline: Pipeline) -> None:
+        self._project = project
+        self._reader = reader
+        self._pipeline = pipeline
+        self.errors: dict[str, tuple[str, str]] = {}
+
+    def _load(self, relpath: str, entry: Entry | None = None) -> Any:
+        """The data of a file, from the reader or, for an output of the cache, from there; None when it is not there."""
+        try:
+            text = self._reader.read(relpath)
+            if text is None and entry is not None and not entry.oid.is_dir:
+                text = self._project.store(entry.oid.algo).read(entry.oid).decode("utf-8")
+            return None if text is None else values.load_any(text, relpath)
+        except MissingObject:
+            return None
+        except (PyexpError, UnicodeDecodeError) as error:
+            self.errors[relpath] = (type(error).__name__, str(error))
+            return None
+
+    def params(self) -> dict[str, Any]:
+        """Whole files: params.yaml and those listed at top level; of others the keys that stages use."""
+        whole = {"params.yaml": None, **dict.fromkeys(_listed(self._pipeline, "params"))}
+        partial: dict[str, dict[str, None]] = {}
+        for stage in self._pipeline.stages.values():
+            for spec in stage.params:
+                relpath = stage.relpath(spec.file)
+                if spec.keys is None:
+                    whole[relpath] = None
+                else:
+                    partial.setdefault(relpath, {}).update(dict.fromkeys(spec.keys))
+            for file, used in stage.used_vars.items():
+                partial.setdefault(file, {}).update(dict.fromkeys(used))
+        found: dict[str, Any] = {}
+        for relpath in whole:
+            data = self._load(relpath)
+            if data is not None:
+                found[relpath] = data
+        for relpath, keys in partial.items():
+            if relpath not in whole and (data := self._load(relpath)) is not None:
+                found[relpath] = _selected(data, keys)
+        return found
+
+    def metrics(self) -> dict[str, Any]:
+        paths: dict[str, Entry | None] = {}
+        for stage in self._pipeline.stages.values():
+            recorded = {entry.path: entry.entry for entry in self._pipeline.lock(stage.address).outs}
+            for out in stage.outs:
+                if out.kind == "metric":
+                    paths[stage.relpath(out.path)] = recorded.get(out.path)
+        paths.update(dict.fromkeys(path for path in _listed(self._pipeline, "metrics") if path not in paths))
+        found: dict[str, Any] = {}
+        for relpath, entry in paths.items():
+            for file, file_entry in self._files(relpath, entry):
+                data = self._load(file, file_entry)
+                if data is not None:
+                    found[file] = data
+        return found
+
+    def _files(self, relpath: str, entry: Entry | None) -> Iterable[tuple[str, Entry | None]]:
+        """A metrics path may be a directory: then every file below it."""
+        below = self._reader.files_below(relpath)
+        return ((file, None) for file in below) if below else ((relpath, entry),)
+
+
+def _listed(pipeline: Pipeline, section: Literal["params", "metrics"]) -> list[str]:
+    return [
+        posixpath.normpath(posixpath.join(posixpath.dirname(file.path), path))
+        for file in pipeline.files.values()
+        for path in getattr(file, section)
+    ]
+
+
+def _selected(data: Any, keys: Iterable[str]) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    for key in keys:
+        value = values.select(data, key)
+        if value is values.MISSING:
+            continue
+        level = chosen
+        *above, last = key.split(".")
+        for part in above:
+            below = level.setdefault(part, {})
+            if not isinstance(below, dict):
+                break
+            level = below
+        else:
+            level[last] = value
+    return chosen
+
+
+def _deps(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for stage in pipeline.stages.values():
+        recorded = {entry.path: entry.entry for entry in pipeline.lock(stage.address).deps}
+        if stage.is_data:
+            continue
+        for dep in stage.deps:
+            found[stage.relpath(dep)] = _facts(recorded.get(dep))
+    return found
+
+
+def _outs(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for stage in pipeline.stages.values():
+        recorded = {entry.path: entry.entry for entry in pipeline.lock(stage.address).outs}
+        for out in stage.outs:
+            if out.kind == "out":
+                facts = _facts(recorded.get(out.path))
+                found[stage.relpath(out.path)] = {**facts, "use_cache": out.cache, "is_data_source": stage.is_data}
+    return found
+
+
+def _facts(entry: Entry | None) -> dict[str, Any]:
+    if entry is None:
+        return {"hash": None, "size": None, "nfiles": None}
+    return {"hash": entry.oid.hex, "size": entry.size, "nfiles": entry.nfiles}
+
+
+def _row(project: Project, rev: str, reader: Reader, timestamp: int | None) -> Row:
+    pipeline = load(reader, parsing=parsing_options(project), lenient=True)
+    collector = _Collector(project, reader, pipeline)
+    params, metrics = collector.params(), collector.metrics()
+    dep_params: dict[str, dict[str, None]] = {}
+    for stage in pipeline.stages.values():
+        for spec in stage.params:
+            dep_params.setdefault(stage.relpath(spec.file), {}).update(dict.fromkeys(spec.keys or ("",)))
+    error = None
+    if pipeline.broken and not pipeline.stages:
+        error = (type(pipeline.broken[0]).__name__, str(pipeline.broken[0]))
+    return Row(
+        rev=rev,
+        timestamp=timestamp,
+        params=params,
+        metrics=metrics,
+        deps=_deps(pipeline),
+        outs=_outs(pipeline),
+        errors={**{broken.path: ("FormatError", str(broken)) for broken in pipeline.broken}, **collector.errors},
+        dep_params={file: tuple(keys) for file, keys in dep_params.items()},
+        error=error,
+    )
+
+
+def workspace_row(project: Project) -> Row:
+    """The row of the files as they are now."""
+    return _row(project, WORKSPACE, WorkspaceReader(project), None)
+
+
+# -- rows that last --------------------------------------------------------------------------------------------------
+
+
+class Rows:
+    """Rows by commit, read through a file of records; what cannot be read there is worked out again."""
+
+    def __init__(self, project: Project, *, fresh: bool = False) -> None:
+        self._project = project
+        self._path = project.home.scratch / "rows"
+        self._known: dict[str, Row] = {} if fresh else dict(self._stored())
+        self._new: list[Row] = []
+
+    def _stored(self) -> Iterable[tuple[str, Row]]:
+        try:
+            raw = durable.read_file(self._path)
+        except OSError:
+            return
+        if raw is None:
+            return
+        unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=len(raw) + 1)
+        unpacker.feed(raw)
+        try:
+            for version, record in unpacker:
+                if version == ROWS_VERSION:
+                    row = Row(**record)
+                    yield row.rev, row
+        except (ValueError, TypeError, msgpack.UnpackException):
+            return  # a record that was being appended when its writer died: what follows is worked out again
+
+    def get(self, sha: str) -> Row:
+        if sha not in self._known:
+            repo = self._project.require_git()
+            commit = repo.commit(sha)
+            row = _row(self._project, sha, CommitReader(repo, sha, self._project.prefix), commit.time)
+            self._known[sha] = row
+            if not row.errors and row.error is None:
+                self._new.append(row)
+        return self._known[sha]
+
+    def save(self) -> None:
+        """Appends what is new; a reader that comes in between sees whole records and perhaps half of the last."""
+        if not self._new:
+            return
+        data = b"".join(msgpack.packb((ROWS_VERSION, asdict(row)), default=str) for row in self._new)
+        with mutex.locked(self._path.with_suffix(".lock"), what="the row cache"), self._path.open("ab") as file:
+            file.write(data)
+        self._new = []
+
+
+# -- all of them -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which baselines: HEAD and ``num`` - 1 commits before each of ``revs``, or all branches, tags or commits."""
+
+    revs: tuple[str, ...] = ()
+    num: int = 1
+    all_branches: bool = False
+    all_tags: bool = False
+    all_commits: bool = False
+
+
+def baselines(project: Project, scope: Scope) -> list[str]:
+    """The commits a scope names, in order; raises BadRevision."""
+    repo = project.require_git()
+    starts: list[str] = [names.revision(project, rev) for rev in scope.revs]
+    if scope.all_branches or scope.all_commits:
+        starts += repo.branches().values()
+    if scope.all_tags or scope.all_commits:
+        starts += repo.tags().values()
+    head = repo.head().sha
+    if not scope.revs and head is not None:
+        starts.insert(0, head)
+    found: dict[str, None] = {}
+    num = None if scope.all_commits or scope.num < 0 else scope.num
+    for start in starts:
+        for sha in repo.history(start, num, first_parent=not scope.all_commits):
+            found[sha] = None
+    if scope.all_commits:
+        found.update((exp.baseline, None) for exp in names.all_experiments(repo))
+    return list(found)
+
+
+def collect(
+    project: Project, scope: Scope = Scope(), *, fresh: bool = False, queued: bool = True, failed: bool = True
+) -> list[Baseline]:
+    """Every row of ``exp show``: the workspace, then each baseline with its experiments.
+
+    Below a baseline come the running, then the finished (newest first), the queued and the failed ones.
+    """
+    repo = project.require_git()
+    rows = Rows(project, fresh=fresh)
+    wanted = baselines(project, scope)
+    by_baseline: dict[str, list[Experiment]] = {sha: [] for sha in wanted}
+    tasks = Queue(project).tasks()
+    done = {task.result: task for state, task in tasks if state == "done"}
+    for state, task in tasks:
+        if task.baseline in by_baseline and state != "done":
+            if (state == "queued" and not queued) or (state == "failed" and not failed):
+                continue
+            by_baseline[task.baseline].append(_of_task(rows, state, task))
+    for exp in names.all_experiments(repo):
+        if exp.baseline in by_baseline:
+            task_done = done.get(exp.sha)
+            by_baseline[exp.baseline].append(
+                Experiment(
+                    exp.name,
+                    rows.get(exp.sha),
+                    "Success" if task_done else None,
+                    "queue" if task_done else None,
+                    task_done,
+                )
+            )
+    found = [Baseline(WORKSPACE, None, workspace_row(project))]
+    for sha in wanted:
+        ordered = tuple(sorted(by_baseline[sha], key=_order))
+        found.append(Baseline(sha, repo.describe(sha), rows.get(sha), ordered))
+    rows.save()
+    return found
+
+
+def _of_task(rows: Rows, state: State, task: Task) -> Experiment:
+    label: dict[State, Literal["Queued", "Running", "Failed"]] = {
+        "queued": "Queued",
+        "running": "Running",
+        "failed": "Failed",
+    }
+    row = rows.get(task.commit)
+    # The captured files still hold the metrics of an earlier run: this one has none yet.
+    bare = Row(rev=row.rev, timestamp=row.timestamp, params=row.params, dep_params=row.dep_params)
+    return Experiment(task.name, bare, label[state], "queue" if state == "running" else None, task)
+
+
+_GROUPS: Mapping[str | None, int] = {"Running": 0, "Success": 1, None: 1, "Queued": 2, "Failed": 3}
+
+
+def _order(exp: Experiment) -> tuple[int, float, str]:
+    created = exp.row.timestamp or 0
+    if exp.state == "Queued" and exp.task is not None:
+        return (_GROUPS[exp.state], exp.task.created, exp.name)
+    return (_GROUPS[exp.state], -created, exp.name)
+
+
+def row_of(project: Project, rev: str) -> Row:
+    """The row of one revision: ``workspace``, a git revision or an experiment's name; raises BadRevision."""
+    if rev == WORKSPACE:
+        return workspace_row(project)
+    rows = Rows(project)
+    row = rows.get(names.revision(project, rev))
+    rows.save()
+    return row
+
+

@@ -1,0 +1,327 @@
+"""What can be done with experiments that exist: apply, branch, rename, remove, save, gc."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyexp.errors import ExperimentError, GitError, PyexpError, RefConflict, UsageError
+from pyexp.events import OnEvent, null
+from pyexp.experiments import collect, executors, names, run
+from pyexp.experiments.taskqueue import Queue, State
+from pyexp.git import refs, snapshot
+from pyexp.model import Entry, ExpRef, Task
+from pyexp.pipeline import record, repro
+from pyexp.pipeline.load import CommitReader, load, open_workspace, parsing_options
+from pyexp.pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pyexp.project import Project
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What ``apply`` changed: files of git, outputs of the cache, and outputs the cache could not give."""
+
+    rev: str
+    files: tuple[str, ...]
+    outputs: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def apply(project: Project, name: str, *, force: bool = False, on_event: OnEvent = null) -> Applied:
+    """Makes the workspace hold an experiment's (or any commit's) files and outputs; HEAD and the index stay.
+
+    Files the experiment does not know stay too. Raises UnsafeCheckout, before anything is touched, when bytes that
+    neither git nor an experiment nor the cache has would go (``force`` goes on).
+    """
+    repo = project.require_git()
+    queued = _queued(project, name)
+    rev = queued.commit if queued is not None else names.revision(project, name)
+    tree = repo.tree_of(rev)
+    target = load(CommitReader(repo, rev, project.prefix), parsing=parsing_options(project), lenient=True)
+    workspace = Workspace(project)
+    _outputs_are_saved(project, workspace, force)
+    known = _Saved(project)
+    files = snapshot.apply_tree(repo, tree, saved=known.has, force=force)
+    changed: list[str] = []
+    missing: list[str] = []
+    for relpath, stage, out in target.outs():
+        entry = next((e.entry for e in target.lock(stage.address).outs if e.path == out.path), None)
+        if not out.cache or entry is None:
+            continue
+        if not workspace.cached(entry):
+            missing.append(relpath)
+        elif any(vars_count for vars_count in _counts(workspace, relpath, entry)):
+            changed.append(relpath)
+    project.statcache.save()
+    return Applied(rev, tuple(files), tuple(changed), tuple(missing))
+
+
+def _counts(workspace: Workspace, relpath: str, entry: Entry) -> tuple[int, int, int]:
+    changes = workspace.restore(relpath, entry, force=True)
+    return changes.added, changes.modified, changes.deleted
+
+
+def _queued(project: Project, name: str) -> Task | None:
+    try:
+        return Queue(project).find(name, "queued", "failed", "running")[1]
+    except ExperimentError:
+        return None
+
+
+def _outputs_are_saved(project: Project, workspace: Workspace, force: bool) -> None:
+    """Outputs that apply will replace go into the cache first, so that nothing made is lost."""
+    if force:
+        return
+    pipeline = open_workspace(project)
+    with project.live():
+        for relpath, _, out in pipeline.outs():
+            if out.cache:
+                found = workspace.content(relpath)
+                if found is not None and not workspace.cached(found.entry):
+                    workspace.keep(relpath)
+    project.store().flush()
+
+
+class _Saved:
+    """Whether git would still have a file's bytes: the same path in an experiment, a queued task or a baseline has them."""
+
+    def __init__(self, project: Project) -> None:
+        self._repo = project.require_git()
+        self._trees: list[str] | None = None
+        self._project = project
+
+    def has(self, relpath: str, blob: str) -> bool:
+        if not self._repo.blob_exists(blob):
+            return False
+        if self._trees is None:
+            experiments = names.all_experiments(self._repo)
+            commits = [exp.sha for exp in experiments] + [exp.baseline for exp in experiments]
+            commits += [task.commit for _, task in Queue(self._project).tasks("queued", "running", "failed")]
+            commits += self._repo.branches().values()
+            self._trees = [self._repo.tree_of(sha) for sha in dict.fromkeys(commits) if self._repo.blob_exists(sha)]
+        for tree in self._trees:
+            found = self._repo.lookup(tree, relpath)
+            if found is not None and found[1] == blob:
+                return True
+        return False
+
+
+def branch(project: Project, name: str, new: str | None = None) -> str:
+    """Makes a branch of an experiment (default ``NAME-branch``) and returns its name; raises when it exists."""
+    exp = names.find(project, name)
+    repo = project.require_git()
+    chosen = new or f"{exp.name}-branch"
+    try:
+        refs.create(repo, f"refs/heads/{chosen}", exp.sha)
+    except RefConflict as conflict:
+        raise GitError(f"git branch '{chosen}' exists already", hint=f"name another: pyexp exp branch {name} NAME") from (
+            conflict
+        )
+    return chosen
+
+
+def rename(project: Project, old: str, new: str, *, force: bool = False) -> ExpRef | None:
+    """Gives an experiment another name; None when it has that name already."""
+    exp = names.find(project, old)
+    repo = project.require_git()
+    if new == exp.name:
+        return None
+    names.check_free(repo, new, exp.baseline, Queue(project).reserved(), force=force)
+    renamed = ExpRef(exp.baseline, new, exp.sha)
+    present = refs.exists(repo, renamed.ref)
+    refs.update(repo, renamed.ref, present, exp.sha)
+    refs.delete(repo, exp.ref, exp.sha)
+    return renamed
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which experiments: by name, or all of some baselines."""
+
+    names: tuple[str, ...] = ()
+    revs: tuple[str, ...] = ()
+    num: int = 1
+    everything: bool = False
+    keep: bool = False
+
+
+def select(project: Project, selection: Selection) -> list[ExpRef]:
+    """The experiments a selection names (default: HEAD's); with ``keep`` all others. Unknown names raise together."""
+    repo = project.require_git()
+    known = names.all_experiments(repo)
+    if selection.names:
+        chosen, wrong = [], []
+        for name in selection.names:
+            try:
+                chosen.append(names.find(project, name))
+            except ExperimentError as error:
+                if "several" in error.message or len(selection.names) == 1:
+                    raise
+                wrong.append(name)
+        if wrong:
+            listed = ", ".join(f"'{name}'" for name in wrong)
+            raise ExperimentError(f"these are not names of experiments: {listed}", hint="see them: pyexp exp list -A")
+    elif selection.everything:
+        chosen = known
+    else:
+        scope = collect.Scope(revs=selection.revs, num=selection.num)
+        wanted = set(collect.baselines(project, scope))
+        chosen = [exp for exp in known if exp.baseline in wanted]
+    if selection.keep:
+        kept = {exp.ref for exp in chosen}
+        return [exp for exp in known if exp.ref not in kept]
+    return chosen
+
+
+def remove(project: Project, selection: Selection, *, queued: bool = False) -> list[str]:
+    """Removes experiments (or, with ``queued``, everything queued); returns their names. Cached data stays.
+
+    A name may also be a task of the queue. Nothing is removed when any name is unknown.
+    """
+    if queued:
+        tasks = Queue(project).tasks("queued")
+        return [task.name for state, task in tasks if executors.forget(project, state, task)]
+    if not (selection.names or selection.revs or selection.everything):
+        raise UsageError("no experiment is named", hint="give names, or -A, --rev REV, --queue")
+    in_queue, rest = _in_queue(project, selection.names)
+    if selection.keep and in_queue:
+        raise UsageError("--keep goes with experiments, not with queued ones")
+    found: list[ExpRef] = []
+    if rest or not selection.names:
+        found = select(project, Selection(tuple(rest), selection.revs, selection.num, selection.everything, selection.keep))
+    for state, task in in_queue:
+        if not executors.forget(project, state, task):
+            raise ExperimentError(f"'{task.name}' is running now", hint=f"stop it first: pyexp queue kill {task.name}")
+    _delete(project, found)
+    return [*(exp.name for exp in found), *(task.name for _, task in in_queue)]
+
+
+def _in_queue(project: Project, wanted: Sequence[str]) -> tuple[list[tuple[State, Task]], list[str]]:
+    queue = Queue(project)
+    known = {exp.name for exp in names.all_experiments(project.require_git())} if wanted else set()
+    found: list[tuple[State, Task]] = []
+    rest: list[str] = []
+    for name in wanted:
+        if name in known:
+            rest.append(name)
+            continue
+        try:
+            found.append(queue.find(name, "queued", "failed"))
+        except ExperimentError:
+            rest.append(name)
+    return found, rest
+
+
+def _delete(project: Project, experiments: Iterable[ExpRef]) -> None:
+    gone = {exp.ref: exp.sha for exp in experiments}
+    if not gone:
+        return
+    refs.delete_many(project.require_git(), gone)
+    forgotten = set(gone.values())
+    for state, task in Queue(project).tasks("done"):
+        if task.result in forgotten:
+            executors.forget(project, state, task)
+
+
+def gc(
+    project: Project,
+    *,
+    workspace: bool = False,
+    all_branches: bool = False,
+    all_tags: bool = False,
+    all_commits: bool = False,
+    revs: Sequence[str] = (),
+    num: int = 1,
+    date: str | None = None,
+    queued: bool = False,
+    dry: bool = False,
+) -> list[ExpRef]:
+    """Removes the experiments whose baseline is outside the scope; ``queued`` removes queued ones of those too.
+
+    ``workspace`` is HEAD's own commit; ``date`` keeps experiments made on or after that day. Cached data stays.
+    """
+    if not (workspace or all_branches or all_tags or all_commits or revs or date):
+        raise UsageError(
+            "nothing says which experiments to keep", hint="give -w, -a, -T, -A, --rev REV or --date YYYY-MM-DD"
+        )
+    repo = project.require_git()
+    scope = collect.Scope(tuple(revs), num, all_branches, all_tags)
+    kept = set(collect.baselines(project, scope)) if workspace or revs or all_branches or all_tags else set()
+    if all_commits:
+        for start in {*repo.branches().values(), *repo.tags().values()}:
+            kept.update(repo.history(start, None, first_parent=False))
+    since = _day(date) if date is not None else None
+    going = [
+        exp
+        for exp in names.all_experiments(repo)
+        if exp.baseline not in kept and not (since is not None and repo.commit(exp.sha).time >= since)
+    ]
+    if dry:
+        return going
+    if queued:
+        for state, task in Queue(project).tasks("queued", "failed"):
+            if task.baseline not in kept:
+                executors.forget(project, state, task)
+    _delete(project, going)
+    return going
+
+
+def _day(text: str) -> float:
+    import datetime
+
+    try:
+        return datetime.datetime.strptime(text, "%Y-%m-%d").timestamp()
+    except ValueError as error:
+        raise UsageError(f"'{text}' is not a day", hint="write it as YYYY-MM-DD") from error
+
+
+def save(
+    project: Project,
+    targets: Sequence[str] = (),
+    *,
+    name: str | None = None,
+    force: bool = False,
+    message: str | None = None,
+    include: Sequence[str] = (),
+    recursive: bool = False,
+    cwd: str = "",
+    on_event: OnEvent = null,
+) -> run.Outcome:
+    """Keeps the workspace as it is as an experiment, without running anything (FORMATS.md §2.8).
+
+    Outputs are hashed as they are and dvc.lock is written with them; the ``include`` paths go in even if git ignores
+    them. Raises PyexpError when a dep or output is missing.
+    """
+    repo = project.require_git()
+    baseline = names.baseline_of(project)
+    request = run.Request(name=name, force=force, message=message)
+    chosen = run.name_for(project, request, baseline)
+    pipeline = open_workspace(project)
+    options = repro.Options(targets=tuple(targets), cwd=cwd, recursive=recursive, all_pipelines=not targets)
+    wanted = repro.chosen(pipeline, options)
+    result = repro.Result(checked=list(wanted))
+    workspace = Workspace(project, on_event)
+    with project.live():
+        for address in wanted:
+            stage = pipeline.stages[address]
+            lock = pipeline.lock(address)
+            for dep in stage.deps:
+                if workspace.content(stage.relpath(dep)) is None:
+                    raise PyexpError(
+                        f"dependency '{stage.relpath(dep)}' of stage '{address}' does not exist",
+                        hint="make it, or save other stages by name",
+                    )
+            now = lock if stage.is_data else record.inputs(workspace, stage, lock)
+            new = record.outputs(workspace, stage, now, commit=True)
+            result.written += record.write(project, stage, new)
+            if not stage.is_data:
+                result.locks[address] = new
+        project.store().flush()
+    project.statcache.save()
+    files = run.files_for_git(project, wanted) + [project.prefix + path for path in include]
+    tree = snapshot.workspace_tree(repo, include=files).tree
+    sha = run.commit(repo, tree, baseline, message, result.locks, pipeline)
+    return run.publish(repo, run.Outcome(chosen, sha, baseline, result), force=force)

@@ -1,0 +1,243 @@
+"""The queue: a directory of task files, claimed and moved by one atomic rename each.
+
+    queue/queued/<when>-<id>              waiting, first in first out by name
+    queue/running/<when>-<id>@<worker>    claimed: the name says by whom, in the same instant
+    queue/done/<when>-<id>, queue/failed/<when>-<id>
+    queue/workers/<worker>                locked by the worker while it lives
+
+A worker that dies takes its lock with it; whoever looks at the queue next puts back what it held. There is no
+broker and no daemon, and nothing has to be repaired by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgpack
+
+from pyexp import durable, mutex
+from pyexp.errors import ExperimentError, PyexpError
+from pyexp.model import Task
+
+if TYPE_CHECKING:
+    from pyexp.project import Project
+
+VERSION = 1
+MAX_LOST = 3
+State = Literal["queued", "running", "done", "failed"]
+STATES: tuple[State, ...] = ("running", "queued", "failed", "done")
+_FIELDS = frozenset(field.name for field in fields(Task))
+# A worker on another machine is believed dead when its record has not been touched for this long.
+LEASE_SECONDS = 1800.0
+
+
+class Queue:
+    """The task files of one project."""
+
+    def __init__(self, project: Project) -> None:
+        self.directory = project.home.scratch / "queue"
+
+    def _files(self, state: State) -> list[str]:
+        with suppress(FileNotFoundError):
+            return sorted(
+                name for name in os.listdir(self.directory / state) if not name.startswith(durable.TMP_PREFIX)
+            )
+        return []
+
+    def _read(self, state: State, name: str) -> Task | None:
+        """A task's record; None when it is gone (somebody moved it). One that cannot be read is set aside."""
+        path = self.directory / state / name
+        raw = durable.read_file(path)
+        if raw is None:
+            return None
+        try:
+            record = msgpack.unpackb(raw)
+            if record.pop("version") != VERSION:
+                return None
+            known: dict[str, Any] = {key: value for key, value in record.items() if key in _FIELDS}
+            for key in ("overrides", "targets", "copy_paths"):
+                known[key] = tuple(known.get(key, ()))
+            return Task(**known)
+        except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+            raise PyexpError(
+                f"queue record {path} cannot be read: {error}", hint=f"set it aside: mv '{path}' somewhere else"
+            ) from error
+
+    def put(self, task: Task) -> None:
+        """Adds a task at the end."""
+        directory = self.directory / "queued"
+        directory.mkdir(parents=True, exist_ok=True)
+        _write(directory / f"{time.time_ns():020d}-{task.id}", task)
+
+    def tasks(self, *states: State) -> list[tuple[State, Task]]:
+        """Every task in the given states (default: all), oldest first in each; dead workers' tasks are put back first."""
+        self.recover()
+        found: list[tuple[State, Task]] = []
+        for state in states or STATES:
+            for name in self._files(state):
+                task = self._read(state, name)
+                if task is not None:
+                    found.append((state, task))
+        return found
+
+    def reserved(self) -> set[str]:
+        """Names that tasks not yet finished will have."""
+        return {task.name for _, task in self.tasks("queued", "running")}
+
+    def find(self, name: str, *states: State) -> tuple[State, Task]:
+        """The newest task of a name or of an id's first four or more digits; raises ExperimentError."""
+        matches = [
+            (state, task)
+            for state, task in self.tasks(*states)
+            if task.name == name or (len(name) >= 4 and task.id.startswith(name))
+        ]
+        if not matches:
+            raise ExperimentError(f"'{name}' is not in the queue", hint="see what is: pyexp queue status")
+        return max(matches, key=lambda match: match[1].created)
+
+    def claim(self, worker: Worker) -> Claim | None:
+        """Takes the oldest queued task; None when there is none."""
+        self.recover()
+        (self.directory / "running").mkdir(parents=True, exist_ok=True)
+        for name in self._files("queued"):
+            target = self.directory / "running" / f"{name}@{worker.name}"
+            try:
+                os.rename(self.directory / "queued" / name, target)
+            except FileNotFoundError:
+                continue  # another worker was faster
+            task = self._read("running", target.name)
+            if task is not None:
+                claim = Claim(self, name, target, task)
+                claim.update(started=time.time(), owner=worker.owner, phase="setup")
+                return claim
+        return None
+
+    def remove(self, state: State, task: Task) -> bool:
+        """Forgets a task; False when it is no longer in that state."""
+        for name in self._files(state):
+            if name.partition("-")[2].partition("@")[0] == task.id:
+                with suppress(FileNotFoundError):
+                    os.unlink(self.directory / state / name)
+                    return True
+        return False
+
+    def recover(self) -> list[Task]:
+        """Puts back what dead workers held; a task that lost its worker three times has failed."""
+        back: list[Task] = []
+        dead: dict[str, bool] = {}
+        for name in self._files("running"):
+            base, _, worker = name.partition("@")
+            if worker not in dead:
+                dead[worker] = not alive(self.directory / "workers" / worker)
+            if not dead[worker]:
+                continue
+            path = self.directory / "running" / name
+            with suppress(FileNotFoundError):
+                task = self._read("running", name)
+                if task is None:
+                    continue
+                lost = replace(task, attempt=task.attempt + 1, owner=None)
+                over = lost.attempt >= MAX_LOST and task.result is None
+                if over:
+                    lost = replace(
+                        lost, ended=time.time(), error=f"its worker died {lost.attempt} times (killed, or out of memory?)"
+                    )
+                state: State = "failed" if over else "queued"
+                (self.directory / state).mkdir(exist_ok=True)
+                _write(path, lost)
+                os.rename(path, self.directory / state / base)
+                back.append(lost)
+        for worker, is_dead in dead.items():
+            if is_dead:
+                with suppress(FileNotFoundError):
+                    os.unlink(self.directory / "workers" / worker)
+        return back
+
+    @contextmanager
+    def worker(self) -> Iterator[Worker]:
+        """Checks a worker in: it is alive, for all to see, as long as the block lasts."""
+        directory = self.directory / "workers"
+        directory.mkdir(parents=True, exist_ok=True)
+        name = f"{os.getpid()}-{os.urandom(6).hex()}"
+        path = directory / name
+        owner = {"host": socket.gethostname(), "boot": boot_id(), "pid": os.getpid(), "since": time.time()}
+        with mutex.locked(path, what="a worker's mark"):
+            # Rewritten in place, not by rename: the lock belongs to this very file.
+            with path.open("r+b") as file:
+                file.write(msgpack.packb(owner))
+                file.truncate()
+            try:
+                yield Worker(name, owner)
+            finally:
+                path.unlink(missing_ok=True)
+
+    def workers(self) -> list[str]:
+        """The names of living workers."""
+        directory = self.directory / "workers"
+        if not directory.is_dir():
+            return []
+        return sorted(path.name for path in directory.iterdir() if alive(path))
+
+
+class Worker:
+    """A checked-in worker: its name in the queue, and who it is."""
+
+    def __init__(self, name: str, owner: dict[str, Any]) -> None:
+        self.name = name
+        self.owner = owner
+
+
+class Claim:
+    """A task in our hands; every change of its record and state goes through ``update`` and ``move``."""
+
+    def __init__(self, queue: Queue, name: str, path: Path, task: Task) -> None:
+        self._queue = queue
+        self._name = name
+        self._path = path
+        self.task = task
+
+    def update(self, **changes: Any) -> Task:
+        """Changes the record, whole or not at all."""
+        self.task = replace(self.task, **changes)
+        _write(self._path, self.task)
+        return self.task
+
+    def move(self, state: State, **changes: Any) -> Task:
+        """The one transition: writes what is known, then renames the file to its new state."""
+        self.update(**changes)
+        directory = self._queue.directory / state
+        directory.mkdir(parents=True, exist_ok=True)
+        os.rename(self._path, directory / self._name)
+        return self.task
+
+
+def alive(path: Path) -> bool:
+    """Whether the worker of a mark lives: it holds the mark's lock, or refreshes it from another machine."""
+    if not path.exists():
+        return False
+    if mutex.is_locked(path):
+        return True
+    try:
+        owner = msgpack.unpackb(path.read_bytes())
+        elsewhere = owner["host"] != socket.gethostname()
+        return bool(elsewhere and time.time() - path.stat().st_mtime < LEASE_SECONDS)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def boot_id() -> str:
+    """Tells one run of the machine from the next."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+def _write(path: Path, task: Task) -> None:
+    durable.write_file(path, msgpack.packb({"version": VERSION, **asdict(task)}, default=str))

@@ -1,0 +1,180 @@
+"""Runs a shell command: in a process group of its own, streamed, and gone when its runner is gone.
+
+The shell is the user's (``$SHELL``, without its start-up files), as DVC has it (FORMATS.md §6.3).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+GRACE_SECONDS = 10.0
+POLL_SECONDS = 0.02
+
+Sink = Callable[[bytes], None]
+
+
+class Cancelled(Exception):
+    """The caller asked for the command to stop, and it has."""
+
+
+def shell_argv(command: str, shell: str) -> list[str]:
+    """The argv that runs ``command`` in ``shell`` without reading its start-up files."""
+    name = os.path.basename(shell)
+    if name == "bash":
+        return [shell, "--noprofile", "--norc", "-c", command]
+    if name == "zsh":
+        return [shell, "--no-rcs", "-c", command]
+    if name == "fish":
+        return [shell, "--no-config", "-c", command]
+    return [shell, "-c", command]
+
+
+class Reaper:
+    """A tiny shell that outlives us by one moment: when we die, even by SIGKILL, it kills our command's group.
+
+    It reads the groups to watch from a pipe whose other end only we hold; end of file means that we are gone.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def watch(self, group: int | None) -> None:
+        """Names the process group to kill when we die; None: none any more."""
+        if os.name == "nt":
+            return
+        if self._process is None or self._process.poll() is not None:
+            script = 'trap "" INT TERM HUP; g=; while read -r l; do g=$l; done; [ -n "$g" ] && kill -9 -- "-$g"'
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", script],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        pipe = self._process.stdin
+        assert pipe is not None
+        with suppress(BrokenPipeError):
+            pipe.write(f"{group or ''}\n".encode())
+            pipe.flush()
+
+    def close(self) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+            self._process.wait()
+            self._process = None
+
+
+def run(
+    command: str,
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    sink: Sink | None = None,
+    reaper: Reaper | None = None,
+    stop: Callable[[], bool] | None = None,
+    timeout: float | None = None,
+    stdin_null: bool = False,
+) -> int:
+    """Runs one shell call and returns its exit status (negative: the signal that ended it).
+
+    With ``sink`` its output goes there in pieces as it comes; without, it inherits ours. ``stop`` is asked now and
+    then: once it says True the group gets INT, then TERM, then KILL, and Cancelled is raised; so does a
+    KeyboardInterrupt, which is raised again. Nothing of the group is left when this returns.
+    """
+    posix = os.name != "nt"
+    argv: str | list[str] = command if not posix else shell_argv(command, env.get("SHELL") or "/bin/sh")
+    process = subprocess.Popen(
+        argv,
+        shell=not posix,
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL if stdin_null else None,
+        stdout=subprocess.PIPE if sink else None,
+        stderr=subprocess.STDOUT if sink else None,
+        start_new_session=posix,
+    )
+    if reaper is not None:
+        reaper.watch(process.pid)
+    pump = threading.Thread(target=_pump, args=(process, sink), daemon=True) if sink else None
+    if pump is not None:
+        pump.start()
+    try:
+        _wait(process, stop, timeout)
+    except BaseException:
+        _end(process)
+        raise
+    finally:
+        # What the command left running in the background ends with it: two runs must never share a directory.
+        _kill_group(process, signal.SIGKILL)
+        if pump is not None:
+            pump.join(GRACE_SECONDS)
+        if process.stdout is not None:
+            process.stdout.close()
+        if reaper is not None:
+            reaper.watch(None)
+    return process.returncode
+
+
+class TimedOut(Cancelled):
+    """The command ran for longer than it was given."""
+
+
+def _wait(process: subprocess.Popen[bytes], stop: Callable[[], bool] | None, timeout: float | None) -> None:
+    if stop is None and timeout is None:
+        process.wait()
+        return
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pause = 0.001
+    while process.poll() is None:
+        if stop is not None and stop():
+            raise Cancelled
+        if deadline is not None and time.monotonic() > deadline:
+            raise TimedOut
+        time.sleep(pause)
+        pause = min(pause * 2, POLL_SECONDS)
+
+
+def _pump(process: subprocess.Popen[bytes], sink: Sink | None) -> None:
+    assert process.stdout is not None and sink is not None
+    with suppress(OSError, ValueError):
+        while data := os.read(process.stdout.fileno(), 65536):
+            sink(data)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """INT, then TERM, then KILL, each after a grace time; a second Ctrl-C goes to KILL at once."""
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            _kill_group(process, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_SECONDS)
+                return
+    except KeyboardInterrupt:
+        pass
+    finally:
+        _kill_group(process, signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
+        process.wait()
+
+
+def _kill_group(process: subprocess.Popen[bytes], number: int) -> None:
+    if sys.platform == "win32":
+        with suppress(OSError):
+            process.terminate()
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def quote(words: list[str]) -> str:
+    """A command line from words, as ``stage add`` takes them."""
+    return " ".join(shlex.quote(word) for word in words)

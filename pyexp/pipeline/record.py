@@ -1,0 +1,209 @@
+"""Records what a stage was made of and gave: hashes, the cache, ``.gitignore`` lines, and the lock file."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from pyexp.errors import PyexpError, StageFailed
+from pyexp.events import Note, OnEvent
+from pyexp.formats import lockfile, values
+from pyexp.model import Content, LockEntry, OutSpec, StageLock, StageSpec
+from pyexp.pipeline import plan, stagecache
+from pyexp.pipeline.load import lock_path
+from pyexp.pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pyexp.project import Project
+
+
+def inputs(workspace: Workspace, stage: StageSpec, lock: StageLock) -> StageLock:
+    """A stage's command, deps and params as they are now; a dep that has not changed keeps its recorded entry."""
+    recorded = {entry.path: entry for entry in lock.deps}
+    deps = [_entry(workspace, stage, path, recorded.get(path)) for path in stage.deps]
+    return StageLock(stage.cmd, tuple(sorted(deps, key=lambda dep: dep.path)), params(workspace, stage))
+
+
+def params(workspace: Workspace, stage: StageSpec) -> dict[str, dict[str, Any]]:
+    """The values a stage depends on, as the lock file lists them: params.yaml first, then files and keys sorted."""
+    found: dict[str, dict[str, Any]] = {}
+    for spec in sorted(stage.params, key=lambda spec: (spec.file != "params.yaml", spec.file)):
+        data = workspace.params(stage.relpath(spec.file)) or {}
+        if spec.keys is None:
+            found[spec.file] = {str(key): data[key] for key in sorted(data, key=str)}
+        else:
+            found[spec.file] = {key: values.select(data, key) for key in sorted(spec.keys)}
+    return found
+
+
+def _entry(workspace: Workspace, stage: StageSpec, path: str, recorded: LockEntry | None) -> LockEntry:
+    relpath = stage.relpath(path)
+    if recorded is not None and recorded.entry is not None:
+        found = workspace.content(relpath, recorded.entry.oid.algo)
+        if plan.same(recorded.entry, found):
+            return recorded
+    content = workspace.content(relpath)
+    return LockEntry(path, content.entry if content is not None else None)
+
+
+def outputs(workspace: Workspace, stage: StageSpec, now: StageLock, *, commit: bool) -> StageLock:
+    """``now`` completed by the outputs as they are, put into the cache with ``commit``.
+
+    Raises StageFailed when one was not made. Metrics and plots that git holds go into the cache too when the result is
+    kept for later: the stage cache could not restore them otherwise (FORMATS.md §7 #23).
+    """
+    keep_all = commit and stage.cmd is not None and stagecache.savable(stage)
+    entries = []
+    for out in stage.outs:
+        relpath = stage.relpath(out.path)
+        if out.cache:
+            ignore_in_git(workspace.project, stage, relpath)
+        content = _output(workspace, relpath, keep=commit and (out.cache or keep_all))
+        if content is None:
+            raise StageFailed(
+                f"failed to reproduce '{stage.address}': output '{relpath}' does not exist",
+                stage=stage.address,
+                hint=f"its command must make it; or take it out of {stage.file}",
+            )
+        entries.append(LockEntry(out.path, content.entry))
+        if commit and out.cache and workspace.project.links[:1] in (("hardlink",), ("symlink",)):
+            workspace.restore(relpath, content.entry, force=True, relink=True)
+    return StageLock(now.cmd, now.deps, now.params, tuple(sorted(entries, key=lambda entry: entry.path)))
+
+
+def _output(workspace: Workspace, relpath: str, *, keep: bool) -> Content | None:
+    return workspace.keep(relpath) if keep else workspace.content(relpath)
+
+
+def warn_of_changed_inputs(workspace: Workspace, stage: StageSpec, now: StageLock, on_event: OnEvent) -> None:
+    """Tells when a dep is no longer what the run started from: the record keeps what it started from."""
+    before = {dep.path: dep.entry for dep in now.deps}
+    workspace.forget(stage.relpath(dep) for dep in stage.deps)
+    for dep in stage.deps:
+        entry = before.get(dep)
+        found = workspace.content(stage.relpath(dep), entry.oid.algo if entry else None)
+        if not plan.same(entry, found):
+            on_event(
+                Note(f"'{stage.relpath(dep)}' changed while stage '{stage.address}' ran; run it again for its sake", "warning")
+            )
+
+
+def rescue(workspace: Workspace, stage: StageSpec, *, force: bool) -> None:
+    """Puts outputs that are about to be replaced into the cache, unless they are there: nothing made is lost."""
+    if force:
+        return
+    for out in stage.outs:
+        if out.persist:
+            continue
+        relpath = stage.relpath(out.path)
+        found = workspace.content(relpath)
+        if found is not None and not workspace.cached(found.entry):
+            workspace.keep(relpath)
+
+
+def clear(workspace: Workspace, stage: StageSpec) -> None:
+    """Makes room for a run: outputs are removed, their parents made; a persistent one is made writable and stays."""
+    for out in stage.outs:
+        relpath = stage.relpath(out.path)
+        path = workspace.project.path(relpath)
+        if out.persist:
+            unprotect(workspace, relpath)
+        elif os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            os.unlink(path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    workspace.forget(stage.relpath(out.path) for out in stage.outs)
+
+
+def unprotect(workspace: Workspace, relpath: str) -> None:
+    """Replaces links into the cache by writable copies."""
+    top = workspace.project.path(relpath)
+    paths = [top]
+    if os.path.isdir(top) and not os.path.islink(top):
+        paths = [os.path.join(directory, name) for directory, _, names in os.walk(top) for name in names]
+    for path in paths:
+        if not os.path.lexists(path):
+            continue
+        linked = os.path.islink(path) or os.stat(path).st_nlink > 1 or not os.stat(path).st_mode & 0o200
+        if linked and os.path.isfile(path):
+            copy = f"{path}.pyexp-tmp"
+            shutil.copyfile(path, copy)
+            os.replace(copy, path)
+
+
+def ignore_in_git(project: Project, stage: StageSpec, relpath: str) -> None:
+    """Adds ``/name`` to the ``.gitignore`` beside an output; raises PyexpError when git tracks the output.
+
+    An output that is ignored already is left alone.
+    """
+    if project.gitignore.match(relpath, False) or project.gitignore.match(relpath, True):
+        return
+    repo = project.git
+    if repo is None:
+        return
+    is_dir = os.path.isdir(project.path(relpath))
+    if repo.is_ignored(project.prefix + relpath, is_dir):
+        return
+    if repo.is_tracked(project.prefix + relpath):
+        raise PyexpError(
+            f"output '{relpath}' of {stage.address} is tracked by git already",
+            hint=f"stop git from tracking it: pyexp git rm --cached {relpath}; or mark it 'cache: false'",
+        )
+    directory, name = posixpath.split(relpath)
+    file = posixpath.join(directory, ".gitignore")
+    with project.lock():
+        text = project.read_text(file) or ""
+        line = "/" + _escaped(name)
+        if line in text.splitlines():
+            return
+        if text and not text.endswith("\n"):
+            text += "\n"
+        project.write_text(file, f"{text}{line}\n")
+    project.__dict__.pop("gitignore", None)
+
+
+def unignore_in_git(project: Project, relpath: str) -> None:
+    """Takes an output's line out of the ``.gitignore`` beside it; removes the file when nothing is left."""
+    directory, name = posixpath.split(relpath)
+    file = posixpath.join(directory, ".gitignore")
+    with project.lock():
+        text = project.read_text(file)
+        if text is None:
+            return
+        lines = text.splitlines(keepends=True)
+        kept = [line for line in lines if line.rstrip("\r\n") != "/" + _escaped(name)]
+        if len(kept) == len(lines):
+            return
+        if kept:
+            project.write_text(file, "".join(kept))
+        else:
+            os.unlink(project.path(file))
+    project.__dict__.pop("gitignore", None)
+
+
+def _escaped(name: str) -> str:
+    """A file name as a gitignore pattern that matches only it."""
+    for character in "\\*?[]!#":
+        name = name.replace(character, "\\" + character)
+    return name[:-1] + "\\ " if name.endswith(" ") else name
+
+
+def write(project: Project, stage: StageSpec, lock: StageLock) -> list[str]:
+    """Writes a stage's record into its dvc.lock or .dvc file; returns the files that changed."""
+    file = lock_path(stage.file)
+    with project.lock():
+        text = project.read_text(file)
+        if stage.is_data:
+            new = lockfile.dump_dvc(text, file, stage, lock)
+        else:
+            assert stage.name is not None
+            new = lockfile.update_lock(text, file, {stage.name: lock})
+        return [file] if project.write_text(file, new) else []
+
+
+def tracked_outs(stage: StageSpec) -> list[OutSpec]:
+    """The outputs git should hold."""
+    return [out for out in stage.outs if not out.cache]

@@ -1,0 +1,382 @@
+"""A project: its root, which of the two layouts it has, its configuration, and handles that open on first use.
+
+The only place that knows both layouts (docs/design.md): ``.pyexp/`` is our own, ``.dvc/`` is DVC's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pyexp import durable, mutex
+from pyexp.errors import FormatError, NoGitRepo, NotAProject, PyexpError
+from pyexp.events import Note, OnEvent, null
+from pyexp.formats import config as config_format
+from pyexp.formats.config import Config
+from pyexp.formats.ignore import Ignore
+from pyexp.objects.statcache import StatCache
+from pyexp.objects.store import LocalStore
+from pyexp.paths import check_relpath
+
+if TYPE_CHECKING:
+    from pyexp.git.repo import Repo
+
+FORMAT_VERSION = 1
+HASHES = ("xxh128", "sha256", "md5")
+DEFAULT_LINKS = "reflink,copy"
+
+_GITIGNORE = "/config.local\n/tmp\n/cache\n"
+_DVCIGNORE = (
+    "# Patterns of files that pyexp should leave alone, one per line, as in .gitignore.\n"
+    "# They apply to tracked directories and to the search for dvc.yaml and .dvc files.\n"
+    "# See https://git-scm.com/docs/gitignore#_pattern_format\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One of the two layouts."""
+
+    name: Literal["pyexp", "dvc"]
+    control: str
+    scratch: str
+    lock: str
+
+
+PYEXP = Kind("pyexp", ".pyexp", "tmp", "tmp/lock")
+# DVC's own lock is honoured, nothing else below .dvc/tmp is ever read; our scratch has a directory of its own there.
+DVC = Kind("dvc", ".dvc", "tmp/pyexp", "tmp/lock")
+
+
+class Project:
+    """A directory with a control directory; cheap to make, opens nothing before it is asked for.
+
+    ``main`` is set for a temporary workspace: a copy of the files that shares configuration, cache and scratch with it.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        kind: Kind,
+        *,
+        user_config: Mapping[str, str] | None = None,
+        main: Project | None = None,
+        statcache: Path | None = None,
+    ) -> None:
+        self.root = root
+        self.kind = kind
+        self.main = main
+        self._user_config = dict(user_config or {})
+        self._statcache_path = statcache
+        self._stores: dict[str, LocalStore] = {}
+
+    def __repr__(self) -> str:
+        return f"Project({str(self.root)!r}, {self.kind.name})"
+
+    @property
+    def home(self) -> Project:
+        """The project whose control directory is used: itself, or the one a temporary workspace belongs to."""
+        return self.main or self
+
+    @cached_property
+    def control(self) -> Path:
+        return self.home.root / self.kind.control
+
+    @cached_property
+    def scratch(self) -> Path:
+        """Where state lives that may be lost; refused when it is a link, for what is written there may be deleted."""
+        path = self.control / self.kind.scratch
+        for part in (self.control, self.control / "tmp", path):
+            if part.is_symlink():
+                raise PyexpError(f"{part} is a symbolic link", hint="make it a directory: pyexp keeps its state there")
+        return path
+
+    @cached_property
+    def algo(self) -> str:
+        """The hash new objects are named by."""
+        if self.kind is DVC:
+            return "md5"
+        path = self.control / "format"
+        shown = f"{self.kind.control}/format"
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            version, algo = record["version"], record["hash"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FormatError("cannot be read as the project's format", path=shown, hint="restore it from git") from error
+        if version != FORMAT_VERSION or algo not in HASHES:
+            raise FormatError(
+                f"format version {version!r} with hash {algo!r} is not known here", path=shown, hint="upgrade pyexp"
+            )
+        return str(algo)
+
+    @cached_property
+    def config(self) -> Config:
+        if self.main is not None:
+            return self.main.config
+        levels = {level: config_format.parse(text, f"{level} config") for level, text in self._user_config.items()}
+        for level, name in (("repo", "config"), ("local", "config.local")):
+            raw = durable.read_file(self.control / name)
+            if raw is not None:
+                levels[level] = config_format.parse(
+                    raw.decode("utf-8", "surrogateescape"), f"{self.kind.control}/{name}"
+                )
+        return Config(levels)
+
+    @cached_property
+    def cache_dir(self) -> Path:
+        configured = self.config.get("cache.dir")
+        if not configured:
+            return self.control / "cache"
+        return Path(os.path.normpath(self.control / Path(configured).expanduser()))
+
+    @cached_property
+    def links(self) -> tuple[str, ...]:
+        """Ways to bring an object into the workspace, in order of preference."""
+        chosen = self.config.get("cache.type") or DEFAULT_LINKS
+        return tuple(part.strip() for part in chosen.split(",") if part.strip())
+
+    def store(self, algo: str | None = None) -> LocalStore:
+        """The object store of one algorithm (default: the project's own)."""
+        name = algo or self.algo
+        if name not in self._stores:
+            self._stores[name] = LocalStore(
+                self.cache_dir, name, layout="legacy" if name == "md5-dos2unix" else "files", links=self.links
+            )
+        return self._stores[name]
+
+    @cached_property
+    def statcache(self) -> StatCache:
+        return StatCache(self._statcache_path or self.scratch / "statcache")
+
+    @cached_property
+    def git(self) -> Repo | None:
+        """The git repository around the root, or None; a temporary workspace has its main project's."""
+        if self.main is not None:
+            return self.main.git
+        if self.config.get_bool("core.no_scm"):
+            return None
+        from pyexp.git import repo  # seam: a command that needs no git must not pay for it
+
+        try:
+            return repo.discover(self.root)
+        except NoGitRepo:
+            return None
+
+    def require_git(self) -> Repo:
+        """The git repository; raises NoGitRepo when there is none."""
+        if self.git is None:
+            raise NoGitRepo(
+                f"{self.root} is in no git repository, and experiments are kept in one",
+                hint="make one: pyexp git init && pyexp git add . && pyexp git commit -m 'Start'",
+            )
+        return self.git
+
+    @cached_property
+    def prefix(self) -> str:
+        """The root's path below the git work tree, '' or ending in '/'."""
+        if self.main is not None:
+            return self.main.prefix
+        if self.git is None or self.git.worktree is None:
+            return ""
+        relative = os.path.relpath(os.path.realpath(self.root), os.path.realpath(self.git.worktree))
+        return "" if relative == "." else relative.replace(os.sep, "/") + "/"
+
+    def path(self, relpath: str) -> str:
+        """The OS path of a relpath (absolute paths stay)."""
+        return os.path.join(self.root, relpath)
+
+    def relpath(self, path: str | os.PathLike[str], cwd: str | os.PathLike[str] | None = None) -> str:
+        """A path as a posix relpath under the root; ``cwd`` is what a relative one starts from (default: the root).
+
+        Raises PyexpError when it leads outside the project.
+        """
+        absolute = os.path.normpath(os.path.join(cwd or self.root, path))
+        # The directory is resolved, the last component not: a link is named by its own name.
+        absolute = os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
+        relative = os.path.relpath(absolute, os.path.realpath(self.root))
+        if relative == ".":
+            return ""
+        if relative == os.pardir or relative.startswith(os.pardir + os.sep) or os.path.isabs(relative):
+            raise PyexpError(f"'{path}' is outside the project {self.root}")
+        return check_relpath(relative.replace(os.sep, "/"))
+
+    def read_text(self, relpath: str) -> str | None:
+        """The text of a project file, None when there is none; raises FormatError when it is not UTF-8 text."""
+        try:
+            raw = durable.read_file(self.path(relpath))
+        except OSError as error:
+            raise FormatError(error.strerror or str(error), path=relpath, hint="it should be a regular file") from error
+        if raw is None:
+            return None
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise FormatError("is not UTF-8 text", path=relpath, line=raw[: error.start].count(b"\n") + 1) from error
+
+    def write_text(self, relpath: str, text: str) -> bool:
+        """Replaces a project file; returns False, and writes nothing, when it already says just that."""
+        raw = text.encode("utf-8")
+        path = self.path(relpath)
+        if durable.read_file(path) == raw:
+            return False
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        durable.write_file(path, raw)
+        return True
+
+    @cached_property
+    def ignore(self) -> Ignore:
+        """The .dvcignore rules."""
+        return Ignore(lambda directory: self._ignore_text(directory, ".dvcignore"))
+
+    @cached_property
+    def gitignore(self) -> Ignore:
+        """The .gitignore rules below the root, read without git: enough to know where not to search."""
+        return Ignore(lambda directory: self._ignore_text(directory, ".gitignore"))
+
+    def _ignore_text(self, directory: str, name: str) -> str | None:
+        try:
+            raw = durable.read_file(os.path.join(self.root, directory, name))
+        except OSError:
+            return None
+        return None if raw is None else raw.decode("utf-8", "surrogateescape")
+
+    def ignored_below(self, relpath: str) -> Callable[[str, bool], bool] | None:
+        """The .dvcignore rules for paths below a directory, in the form ``objects.build`` takes; None when none apply."""
+        match = self.ignore.match
+        prefix = f"{relpath}/" if relpath else ""
+        return lambda below, is_dir: match(prefix + below, is_dir)
+
+    @contextmanager
+    def lock(self, on_event: OnEvent = null, timeout: float | None = 120.0) -> Iterator[None]:
+        """Holds the project's lock: for read-modify-write of its files, never while a stage's command runs."""
+
+        def waiting(who: str) -> None:
+            on_event(Note(f"waiting for the project's lock, held by {who}", "warning"))
+
+        path = self.control / self.kind.lock
+        with mutex.locked(path, timeout=timeout, what="the project's lock", on_wait=waiting):
+            yield
+
+    def workspace_copy(self, root: Path, statcache: Path) -> Project:
+        """This project as it stands in a temporary workspace whose git tree starts at ``root``."""
+        return Project(root / self.prefix, self.kind, main=self.home, statcache=statcache)
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Marks the block as one that stores objects before anything names them.
+
+        gc keeps every object younger than the oldest living mark, so what a run has stored is not swept away
+        before the run could record it. The mark dies with its process.
+        """
+        directory = self.cache_dir / "live"
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{os.getpid()}-{os.urandom(6).hex()}"
+        with mutex.locked(path, what="a mark of a living run"):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Saves what was learnt about files and closes the git repository."""
+        if "statcache" in self.__dict__:
+            self.statcache.save()
+        if self.main is None and self.__dict__.get("git") is not None:
+            self.__dict__.pop("git").close()
+
+
+def oldest_live(project: Project) -> float | None:
+    """When the oldest living run that may still be storing objects began (seconds since the epoch), or None."""
+    directory = project.cache_dir / "live"
+    oldest: float | None = None
+    if not directory.is_dir():
+        return None
+    for path in directory.iterdir():
+        try:
+            began = path.stat().st_mtime
+        except FileNotFoundError:
+            continue
+        if mutex.is_locked(path):
+            oldest = began if oldest is None else min(oldest, began)
+        else:
+            path.unlink(missing_ok=True)
+    return oldest
+
+
+def find(start: str | os.PathLike[str] = ".", *, user_config: Mapping[str, str] | None = None) -> Project:
+    """Opens the project that holds ``start``: the nearest directory upwards with ``.pyexp`` or ``.dvc``.
+
+    ``user_config`` gives the texts of the configuration levels outside the project ("system", "global").
+    Raises NotAProject.
+    """
+    here = Path(start).absolute()
+    for directory in (here, *here.parents):
+        for kind in (PYEXP, DVC):
+            control = directory / kind.control
+            if control.is_dir() and (kind is DVC or (control / "format").exists()):
+                return Project(directory, kind, user_config=user_config)
+    raise NotAProject(f"{here} is in no pyexp or DVC project", hint="make one: pyexp init")
+
+
+def init(
+    directory: str | os.PathLike[str] = ".",
+    *,
+    algo: str = "xxh128",
+    no_scm: bool = False,
+    subdir: bool = False,
+    force: bool = False,
+) -> Project:
+    """Makes a project in ``directory`` and stages its files in git.
+
+    Raises PyexpError when there is one already (``force`` writes its configuration anew; data and cache stay), when
+    there is no git repository (unless ``no_scm``), or when the directory is below its top (unless ``subdir``).
+    """
+    root = Path(directory).absolute()
+    if algo not in HASHES:
+        raise PyexpError(f"unknown hash '{algo}'", hint=f"one of: {', '.join(HASHES)}")
+    if (root / ".dvc").is_dir():
+        raise PyexpError(f"{root} is a DVC project already", hint="nothing to do: pyexp works in it as it is")
+    if (root / ".pyexp" / "format").exists() and not force:
+        raise PyexpError(f"{root} is a pyexp project already", hint="to write its configuration anew: pyexp init -f")
+    project = Project(root, PYEXP)
+    repo = None if no_scm else _git_for_init(root, subdir)
+    project.control.mkdir(parents=True, exist_ok=True)
+    project.scratch.mkdir(parents=True, exist_ok=True)
+    (project.control / "cache").mkdir(exist_ok=True)
+    durable.write_file(project.control / ".gitignore", _GITIGNORE)
+    durable.write_file(project.control / "config", "[core]\n    no_scm = True\n" if no_scm else "")
+    if not (root / ".dvcignore").exists():
+        durable.write_file(root / ".dvcignore", _DVCIGNORE)
+    # Last: the format file is what makes the directory a project.
+    durable.write_file(project.control / "format", json.dumps({"version": FORMAT_VERSION, "hash": algo}) + "\n")
+    if repo is not None:
+        from pyexp.git import user  # seam: see Project.git
+
+        own = (".pyexp/.gitignore", ".pyexp/config", ".pyexp/format", ".dvcignore")
+        with repo:
+            user.add(repo, [project.prefix + relpath for relpath in own])
+    return project
+
+
+def _git_for_init(root: Path, subdir: bool) -> Repo:
+    from pyexp.git import repo  # seam: see Project.git
+
+    try:
+        found = repo.discover(root)
+    except NoGitRepo as error:
+        raise NoGitRepo(
+            f"{root} is in no git repository",
+            hint="make one first: pyexp git init; or go without versions: pyexp init --no-scm",
+        ) from error
+    if not subdir and found.worktree is not None and os.path.realpath(found.worktree) != os.path.realpath(root):
+        raise PyexpError(
+            f"{root} is not the top of its git repository {found.worktree}",
+            hint="run pyexp init there, or say --subdir",
+        )
+    return found
