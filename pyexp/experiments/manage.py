@@ -6,14 +6,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyexp import project as projects
 from pyexp.errors import ExperimentError, GitError, PyexpError, RefConflict, UsageError
 from pyexp.events import OnEvent, null
 from pyexp.experiments import collect, executors, names, run
 from pyexp.experiments.taskqueue import Queue, State
 from pyexp.git import refs, snapshot
 from pyexp.model import Entry, ExpRef, Task
-from pyexp.pipeline import record, repro
-from pyexp.pipeline.load import CommitReader, load, open_workspace, parsing_options
+from pyexp.objects import transfer
+from pyexp.pipeline import data, record, repro
+from pyexp.pipeline.load import (
+    CommitReader,
+    Reader,
+    WorkspaceReader,
+    load,
+    lock_path,
+    open_workspace,
+    parsing_options,
+)
 from pyexp.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -325,3 +335,66 @@ def save(
     tree = snapshot.workspace_tree(repo, include=files).tree
     sha = run.commit(repo, tree, baseline, message, result.locks, pipeline)
     return run.publish(repo, run.Outcome(chosen, sha, baseline, result), force=force)
+
+
+@dataclass(frozen=True)
+class CacheScope:
+    """What ``gc`` keeps the cached objects of; queued and running experiments always count."""
+
+    workspace: bool = False
+    all_branches: bool = False
+    all_tags: bool = False
+    all_commits: bool = False
+    all_experiments: bool = False
+    revs: tuple[str, ...] = ()
+    num: int = 1
+    date: str | None = None
+
+
+def gc_cache(project: Project, scope: CacheScope, *, dry: bool = False) -> dict[str, transfer.Garbage]:
+    """Removes cached objects that nothing in the scope needs; returns what went, by hash algorithm.
+
+    Objects younger than the oldest living run stay, for it may not have named them yet. Raises UsageError without a
+    scope, and FormatError or CorruptObject, before anything is removed, when a record in the scope cannot be read.
+    """
+    if scope == CacheScope(num=scope.num):
+        raise UsageError(
+            "nothing says which objects to keep",
+            hint="give -w, -a, -T, -A, --all-experiments, --rev REV or --date YYYY-MM-DD",
+        )
+    began = projects.oldest_live(project)
+    reader: Reader = WorkspaceReader(project)
+    entries = set(data.recorded_entries(reader, _records(reader.pipeline_files())))
+    for commit in _commits(project, scope):
+        reader = CommitReader(project.require_git(), commit, project.prefix)
+        entries.update(data.recorded_entries(reader, _records(reader.pipeline_files())))
+    removed: dict[str, transfer.Garbage] = {}
+    for algo in sorted({project.algo, *(entry.oid.algo for entry in entries)}):
+        store = project.store(algo)
+        keep, _ = transfer.reachable(store, [entry for entry in entries if entry.oid.algo == algo])
+        removed[algo] = transfer.collect_garbage(store, keep, newer_than=began, dry=dry)
+    return removed
+
+
+def _records(files: Iterable[str]) -> list[str]:
+    return [lock_path(file) for file in files]
+
+
+def _commits(project: Project, scope: CacheScope) -> list[str]:
+    repo = project.git
+    if repo is None:
+        return []
+    wanted: dict[str, None] = {task.commit: None for _, task in Queue(project).tasks("queued", "running")}
+    wide = collect.Scope(scope.revs, scope.num, scope.all_branches, scope.all_tags, scope.all_commits)
+    if scope.revs or scope.all_branches or scope.all_tags or scope.all_commits or scope.num != 1:
+        wanted.update(dict.fromkeys(collect.baselines(project, wide)))
+    if scope.date is not None:
+        since = _day(scope.date)
+        for start in {*repo.branches().values(), *repo.tags().values()}:
+            for sha in repo.history(start, None, first_parent=False):
+                if repo.commit(sha).time >= since:
+                    wanted[sha] = None
+    if scope.all_experiments:
+        for exp in names.all_experiments(repo):
+            wanted.update({exp.sha: None, exp.baseline: None})
+    return list(wanted)

@@ -6,7 +6,6 @@ The shell is the user's (``$SHELL``, without its start-up files), as DVC has it 
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -175,6 +174,3 @@ def _kill_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def quote(words: list[str]) -> str:
-    """A command line from words, as ``stage add`` takes them."""
-    return " ".join(shlex.quote(word) for word in words)

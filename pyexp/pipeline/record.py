@@ -204,6 +204,3 @@ def write(project: Project, stage: StageSpec, lock: StageLock) -> list[str]:
         return [file] if project.write_text(file, new) else []
 
 
-def tracked_outs(stage: StageSpec) -> list[OutSpec]:
-    """The outputs git should hold."""
-    return [out for out in stage.outs if not out.cache]

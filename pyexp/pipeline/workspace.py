@@ -162,6 +162,3 @@ def missing_params(stage: StageSpec, workspace: Workspace) -> None:
                 )
 
 
-def is_git_file(out: OutSpec) -> bool:
-    """Whether git holds the output rather than the cache."""
-    return not out.cache

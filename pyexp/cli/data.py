@@ -1,0 +1,232 @@
+"""``add``, ``remove``, ``checkout``, ``commit``, ``status`` and ``gc``: data and the cache."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+from pyexp.cli import render
+from pyexp.cli.console import Console, size
+from pyexp.cli.exp_show import add_scope_options
+from pyexp.cli.opening import opened
+from pyexp.errors import UsageError
+from pyexp.experiments import manage
+from pyexp.model import StageSpec
+from pyexp.pipeline import data
+from pyexp.pipeline.load import open_workspace
+from pyexp.pipeline.plan import Reason
+
+
+def add_add(parser: ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="+", help="files or directories")
+    parser.add_argument("--no-commit", action="store_true", help="do not put the data into the cache")
+    parser.add_argument("--glob", action="store_true", help="targets are patterns")
+    parser.set_defaults(run=_add)
+
+
+def _add(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        targets = _globbed(args.targets, args.cwd) if args.glob else args.targets
+        files = data.add(
+            where.project, targets, cwd=where.cwd, commit=not args.no_commit, on_event=console.event
+        )
+        in_git = where.project.git is not None
+    if in_git and files:
+        hint_git(console, files)
+    return 0
+
+
+def _globbed(patterns: Sequence[str], cwd: str) -> list[str]:
+    import glob
+
+    found = [path for pattern in patterns for path in sorted(glob.glob(pattern, root_dir=cwd, recursive=True))]
+    if not found:
+        raise UsageError(f"nothing matches {', '.join(patterns)}")
+    return found
+
+
+def hint_git(console: Console, files: Sequence[str]) -> None:
+    shown = " ".join(f"'{path}'" if " " in path else path for path in files)
+    console.info(f"\nTo track the changes with git, run:\n\n\tpyexp git add {shown}")
+
+
+def add_remove(parser: ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="+", help="stages or .dvc files")
+    parser.add_argument("--outs", action="store_true", help="delete the data too (it stays in the cache)")
+    parser.set_defaults(run=_remove)
+
+
+def _remove(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        gone = data.remove(where.project, args.targets, cwd=where.cwd, outs=args.outs)
+    console.info(f"Removed {', '.join(gone)}")
+    return 0
+
+
+def add_checkout(parser: ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="*", help="stages, .dvc files or outputs (default: all)")
+    parser.add_argument("--summary", action="store_true", help="print only counts")
+    parser.add_argument("-d", "--with-deps", action="store_true", help="what the targets need, too")
+    parser.add_argument("-R", "--recursive", action="store_true", help="everything in the named directories")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite changes that are saved nowhere")
+    parser.add_argument("--relink", action="store_true", help="link anew, after cache.type changed")
+    parser.add_argument("--allow-missing", action="store_true", help="leave out what the cache does not have")
+    parser.set_defaults(run=_checkout)
+
+
+def _checkout(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        done = data.checkout(
+            where.project,
+            args.targets,
+            cwd=where.cwd,
+            force=args.force,
+            relink=args.relink,
+            allow_missing=args.allow_missing,
+            recursive=args.recursive,
+            with_deps=args.with_deps,
+            on_event=console.event,
+        )
+    if not args.summary:
+        for change in done:
+            console.info(f"{change.letter}\t{change.relpath}")
+        return 0
+    counts = {
+        "added": sum(change.added for change in done),
+        "modified": sum(change.modified for change in done),
+        "deleted": sum(change.deleted for change in done),
+    }
+    parts = [f"{count} file{'s' if count != 1 else ''} {what}" for what, count in counts.items() if count]
+    console.info(" and ".join(parts) or "No changes.")
+    return 0
+
+
+def add_commit(parser: ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="*", help="stages, .dvc files or outputs (default: all)")
+    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
+    parser.add_argument("-d", "--with-deps", action="store_true", help="what the targets need, too")
+    parser.add_argument("-R", "--recursive", action="store_true", help="everything in the named directories")
+    parser.set_defaults(run=_commit)
+
+
+def _commit(args: Namespace, console: Console) -> int:
+    def confirm(stage: str) -> bool:
+        return args.force or console.confirm(f"Stage '{stage}' has changed. Record it as it is?", default=False)
+
+    with opened(args) as where:
+        done = data.commit(
+            where.project,
+            args.targets,
+            cwd=where.cwd,
+            confirm=confirm,
+            with_deps=args.with_deps,
+            recursive=args.recursive,
+            on_event=console.event,
+        )
+    console.info(f"Recorded {', '.join(done)}" if done else "Everything is recorded already.")
+    return 0
+
+
+def add_status(parser: ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="*", help="stages, .dvc files or outputs (default: all)")
+    parser.add_argument("-d", "--with-deps", action="store_true", help="what the targets need, too")
+    parser.add_argument("-R", "--recursive", action="store_true", help="everything in the named directories")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_status)
+
+
+def _status(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        found = data.status(
+            where.project, args.targets, cwd=where.cwd, with_deps=args.with_deps, recursive=args.recursive
+        )
+        tracked = bool(found) or bool(open_workspace(where.project).stages)
+    if args.json:
+        if not console.quiet:
+            console.out(render.to_json({stage.address: _groups(reasons) for stage, reasons in found}))
+    elif not tracked:
+        console.info("There are no data or pipelines tracked in this project yet.\nSee: pyexp add, pyexp stage add")
+    elif not found:
+        console.info("Data and pipelines are up to date.")
+    elif not console.quiet:
+        console.out("\n".join(_lines(stage, reasons) for stage, reasons in found))
+    return 1 if console.quiet and found else 0
+
+
+def _groups(reasons: Sequence[Reason]) -> list[object]:
+    """A stage's reasons as ``status --json`` has them (FORMATS.md §3.8)."""
+    groups: dict[str, dict[str, object]] = {}
+    words: list[object] = []
+    for reason in reasons:
+        if reason.group in ("command", "always"):
+            words.append(reason.word)
+        elif reason.key:
+            level = groups.setdefault("changed deps", {}).setdefault(reason.path, {})
+            assert isinstance(level, dict)
+            level[reason.key] = reason.word
+        else:
+            groups.setdefault(f"changed {reason.group}", {})[reason.path] = reason.word
+    return [*({name: entries} for name, entries in groups.items()), *words]
+
+
+def _lines(stage: StageSpec, reasons: Sequence[Reason]) -> str:
+    lines = [f"{stage.address}:"]
+    for group in _groups(reasons):
+        if not isinstance(group, dict):
+            lines.append(f"\t{group}")
+            continue
+        for name, entries in group.items():
+            lines.append(f"\t{name}:")
+            for path, word in entries.items():
+                if isinstance(word, dict):
+                    lines.append(f"\t\t{path}:")
+                    lines += [f"\t\t\t{f'{value}:':<20}{key}" for key, value in word.items()]
+                else:
+                    lines.append(f"\t\t{f'{word}:':<20}{path}")
+    return "\n".join(lines)
+
+
+def add_gc(parser: ArgumentParser) -> None:
+    add_scope_options(parser)
+    parser.add_argument("-w", "--workspace", action="store_true", help="keep what the workspace's lock files name")
+    parser.add_argument("--all-experiments", action="store_true", help="keep what experiments name")
+    parser.add_argument("--date", metavar="YYYY-MM-DD", help="keep what commits since that day name")
+    parser.add_argument("--dry", action="store_true", help="only say what would be removed")
+    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
+    parser.set_defaults(run=_gc)
+
+
+def _gc(args: Namespace, console: Console) -> int:
+    scope = manage.CacheScope(
+        workspace=args.workspace,
+        all_branches=args.all_branches,
+        all_tags=args.all_tags,
+        all_commits=args.all_commits,
+        all_experiments=args.all_experiments,
+        revs=tuple(args.rev),
+        num=args.num,
+        date=args.date,
+    )
+    with opened(args) as where:
+        planned = manage.gc_cache(where.project, scope, dry=True)
+        count = sum(found.count for found in planned.values())
+        freed = size(sum(found.size_bytes for found in planned.values()))
+        if args.dry:
+            console.info(f"Would remove {count} objects ({freed}) from the cache.")
+            return 0
+        question = f"This removes {count} objects ({freed}) from the cache that nothing in the scope needs. Go on?"
+        if count and not args.force and not console.confirm(question, default=True):
+            return 1
+        manage.gc_cache(where.project, scope)
+    console.info(f"Removed {count} objects ({freed}) from the cache." if count else "No unused objects in the cache.")
+    return 0
+
+
+COMMANDS = {
+    "add": add_add,
+    "remove": add_remove,
+    "checkout": add_checkout,
+    "commit": add_commit,
+    "status": add_status,
+    "gc": add_gc,
+}

@@ -1,0 +1,163 @@
+"""``exp apply``, ``branch``, ``remove``, ``rename``, ``save`` and ``gc``: changing experiments that exist."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from pyexp.cli import render
+from pyexp.cli.console import Console
+from pyexp.cli.exp_show import add_scope_options
+from pyexp.cli.opening import opened
+from pyexp.errors import UsageError
+from pyexp.experiments import manage
+
+
+def add_apply(parser: ArgumentParser) -> None:
+    parser.add_argument("experiment", help="an experiment's name, or any git revision")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite changes that are saved nowhere")
+    parser.set_defaults(run=_apply)
+
+
+def _apply(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        done = manage.apply(where.project, args.experiment, force=args.force, on_event=console.event)
+    if done.missing:
+        console.warn(f"the cache does not have: {', '.join(done.missing)} - fetch it, or make it again: pyexp repro")
+    console.info(f"Changes for experiment '{args.experiment}' have been applied to your current workspace.")
+    return 0
+
+
+def add_branch(parser: ArgumentParser) -> None:
+    parser.add_argument("experiment", help="an experiment's name")
+    parser.add_argument("branch", nargs="?", help="the branch's name (default: NAME-branch)")
+    parser.set_defaults(run=_branch)
+
+
+def _branch(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        name = manage.branch(where.project, args.experiment, args.branch)
+    console.info(f"Git branch '{name}' has been created from experiment '{args.experiment}'.")
+    console.info(f"To switch to the new branch run:\n\n\tpyexp git switch {name}")
+    return 0
+
+
+def add_remove(parser: ArgumentParser) -> None:
+    parser.add_argument("experiment", nargs="*", help="experiments or queued tasks")
+    parser.add_argument("--queue", action="store_true", help="all queued experiments")
+    parser.add_argument("--keep", action="store_true", help="remove all but the named ones")
+    add_scope_options(parser, branches=False)
+    parser.set_defaults(run=_remove)
+
+
+def _remove(args: Namespace, console: Console) -> int:
+    if args.experiment and (args.all_commits or args.rev or args.queue):
+        raise UsageError("give names, or one of -A, --rev and --queue, not both")
+    if args.num != 1 and not args.rev:
+        raise UsageError("-n goes with --rev", hint="for instance: --rev HEAD -n 2")
+    selection = manage.Selection(tuple(args.experiment), tuple(args.rev), args.num, args.all_commits, args.keep)
+    with opened(args) as where:
+        gone = manage.remove(where.project, selection, queued=args.queue)
+    console.info(f"Removed experiments: {_listed(gone)}" if gone else "No experiments to remove.")
+    return 0
+
+
+def _listed(names: list[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+
+
+def add_rename(parser: ArgumentParser) -> None:
+    parser.add_argument("experiment", help="its name now")
+    parser.add_argument("name", help="its new name")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite an experiment of that name")
+    parser.set_defaults(run=_rename)
+
+
+def _rename(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        renamed = manage.rename(where.project, args.experiment, args.name, force=args.force)
+    console.info("No experiments to rename." if renamed is None else f"Renamed experiments: '{renamed.name}'")
+    return 0
+
+
+def add_save(parser: ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="*", help="stages to record (default: all)")
+    parser.add_argument("-n", "--name", help="the experiment's name")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite an experiment of that name")
+    parser.add_argument("-m", "--message", help="the message of the experiment's commit")
+    parser.add_argument("-R", "--recursive", action="store_true", help="every stage in the named directories")
+    parser.add_argument(
+        "-I",
+        "--include-untracked",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="take a file along that git does not track",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_save)
+
+
+def _save(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        outcome = manage.save(
+            where.project,
+            args.targets,
+            name=args.name,
+            force=args.force,
+            message=args.message,
+            include=[where.project.relpath(path, args.cwd) for path in args.include_untracked],
+            recursive=args.recursive,
+            cwd=where.cwd,
+            on_event=console.event,
+        )
+    if args.json:
+        console.out(render.to_json({"ref": outcome.sha}))
+    else:
+        console.info(f"Experiment has been saved as: {outcome.name}")
+    return 0
+
+
+def add_gc(parser: ArgumentParser) -> None:
+    add_scope_options(parser)
+    parser.add_argument("-w", "--workspace", action="store_true", help="keep the experiments of the current commit")
+    parser.add_argument("--date", metavar="YYYY-MM-DD", help="keep experiments made on or after that day")
+    parser.add_argument("--queued", action="store_true", help="remove queued and failed ones outside the scope too")
+    parser.add_argument("--dry", action="store_true", help="only say what would be removed")
+    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
+    parser.set_defaults(run=_gc)
+
+
+def _gc(args: Namespace, console: Console) -> int:
+    chosen = {
+        "workspace": args.workspace,
+        "all_branches": args.all_branches,
+        "all_tags": args.all_tags,
+        "all_commits": args.all_commits,
+        "revs": tuple(args.rev),
+        "num": args.num,
+        "date": args.date,
+        "queued": args.queued,
+    }
+    with opened(args) as where:
+        going = manage.gc(where.project, **chosen, dry=True)
+        names = [exp.name for exp in going]
+        if args.dry:
+            console.info(f"Would remove experiments: {_listed(names)}" if names else "No experiments to remove.")
+            return 0
+        question = f"This removes {len(going)} experiment(s): {', '.join(names[:5])}{', …' if len(names) > 5 else ''}. Go on?"
+        if going and not args.force and not console.confirm(question, default=True):
+            return 1
+        manage.gc(where.project, **chosen)
+    console.info(f"Removed {len(going)} experiments. To free the cache of what only they used: pyexp gc --workspace")
+    return 0
+
+
+COMMANDS = {
+    "exp apply": add_apply,
+    "exp branch": add_branch,
+    "exp remove": add_remove,
+    "exp rename": add_rename,
+    "exp save": add_save,
+    "exp gc": add_gc,
+}

@@ -1,0 +1,146 @@
+"""``exp run``."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+
+from pyexp.cli.console import Console
+from pyexp.cli.opening import Opened, opened
+from pyexp.cli.repro_options import add_repro_options, repro_options
+from pyexp.errors import UsageError
+from pyexp.experiments import run
+from pyexp.formats import override
+
+
+def add_run(parser: ArgumentParser) -> None:
+    add_repro_options(parser)
+    parser.add_argument("-n", "--name", help="the experiment's name (default: exp- and five hex digits)")
+    parser.add_argument(
+        "-S",
+        "--set-param",
+        action="append",
+        default=[],
+        metavar="[FILE:]KEY=VALUE",
+        help="set a param that exists; +KEY=VALUE adds one, ++KEY=VALUE does either, ~KEY removes one; "
+        "with --queue KEY=A,B, KEY=choice(A,B) and KEY=range(START,STOP,STEP) make one experiment for each",
+    )
+    parser.add_argument("--queue", action="store_true", help="put the experiment into the queue instead of running it")
+    parser.add_argument("--run-all", action="store_true", help="run everything that is queued")
+    parser.add_argument("-j", "--jobs", type=_positive, default=1, metavar="N", help="with --run-all: how many at a time")
+    parser.add_argument("--temp", action="store_true", help="run beside the workspace, which stays as it is")
+    parser.add_argument("-m", "--message", help="the message of the experiment's commit")
+    parser.add_argument(
+        "-C",
+        "--copy-paths",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="copy a file that git ignores into the temporary workspace (with --temp and --queue)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"'{text}' is not a number of jobs", hint="give a whole number from 1")
+    return int(text)
+
+
+def _run(args: Namespace, console: Console) -> int:
+    _check(args)
+    with opened(args) as where:
+        if args.run_all:
+            return _run_all(where, args, console)
+        request = _request(where, args)
+        if args.queue:
+            return _queue(where, request, console)
+        if args.dry:
+            return _dry(where, request, console)
+        return _here_or_beside(where, request, args, console)
+
+
+def _check(args: Namespace) -> None:
+    if args.copy_paths and not (args.temp or args.queue):
+        raise UsageError("-C/--copy-paths goes with --temp or --queue", hint="a run in the workspace has the file already")
+    if args.run_all and (args.queue or args.temp or args.set_param or args.name or args.targets):
+        raise UsageError("--run-all runs what is queued, as it was queued", hint="queue first, then: exp run --run-all")
+    if args.temp and args.queue:
+        raise UsageError("--temp and --queue exclude each other")
+    if args.jobs > 1 and not args.run_all:
+        raise UsageError("-j/--jobs goes with --run-all")
+
+
+def _request(where: Opened, args: Namespace) -> run.Request:
+    copied = [where.project.relpath(path, args.cwd) for path in args.copy_paths]
+    return run.Request(
+        overrides=tuple(args.set_param),
+        name=args.name,
+        message=args.message,
+        force=args.force,
+        copy_paths=tuple(copied),
+        options=repro_options(where, args),
+    )
+
+
+def _here_or_beside(where: Opened, request: run.Request, args: Namespace, console: Console) -> int:
+    def named(name: str) -> None:
+        console.info(f"Reproducing experiment '{name}'")
+
+    if args.temp:
+        run.warn_untracked(where.project.require_git(), console.event)
+    start = run.run_temp if args.temp else run.run
+    outcome = start(where.project, request, on_event=console.event, on_name=named)
+    console.info(f"\nRan experiment(s): {outcome.name}")
+    if args.temp:
+        console.info(f"To apply the results of an experiment to your workspace run:\n\n\tpyexp exp apply {outcome.name}")
+    else:
+        console.info("Experiment results have been applied to your workspace.")
+    return 0
+
+
+def _dry(where: Opened, request: run.Request, console: Console) -> int:
+    """Says what would run; params are checked but not written, so their effect is told, not simulated."""
+    from pyexp.pipeline import repro
+
+    for relpath in run.edited_params(where.project, request.overrides, where.cwd):
+        console.info(f"Would set params in {relpath}")
+    repro.repro(where.project, request.options, on_event=console.event)
+    return 0
+
+
+def _queue(where: Opened, request: run.Request, console: Console) -> int:
+    run.warn_untracked(where.project.require_git(), console.event)
+    tasks = run.enqueue(where.project, request, env=_passed_env(where))
+    for task in tasks:
+        if task.overrides:
+            by_file: dict[str, list[str]] = {}
+            for text in task.overrides:
+                parsed = override.parse(text)
+                by_file.setdefault(parsed.file, []).append(text.removeprefix(f"{parsed.file}:"))
+            console.info(f"Queueing with overrides '{by_file}'.")
+        shown = task.name if task.named else task.id[:7]
+        console.info(f"Queued experiment '{shown}' for future execution.")
+    return 0
+
+
+def _passed_env(where: Opened) -> dict[str, str]:
+    """The variables of the environment that a queued run keeps from now: ``exp.pass_env``."""
+    names = (where.project.config.get("exp.pass_env") or "").replace(",", " ").split()
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _run_all(where: Opened, args: Namespace, console: Console) -> int:
+    from pyexp.experiments import executors  # multiprocessing: only this command pays for it
+
+    summary = executors.run_all(where.project, jobs=args.jobs, on_event=console.event)
+    if summary.done:
+        console.info(f"\nRan experiment(s): {', '.join(summary.done)}")
+    if summary.failed:
+        names = ", ".join(summary.failed)
+        console.failure(f"failed to reproduce experiment(s): {names} - see why: pyexp queue logs {summary.failed[0]}")
+        return 1
+    return 0
+
+
+COMMANDS = {"exp run": add_run}

@@ -1,0 +1,156 @@
+"""``params diff``, ``metrics show`` and ``metrics diff``."""
+
+from __future__ import annotations
+
+import fnmatch
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pyexp.cli import render
+from pyexp.cli.console import Console
+from pyexp.cli.exp_show import add_diff_format, diff_table
+from pyexp.cli.opening import Opened, opened
+from pyexp.experiments import collect, table
+from pyexp.formats import values
+from pyexp.model import Row
+from pyexp.paths import printable
+
+
+def add_params_diff(parser: ArgumentParser) -> None:
+    _add_revs(parser)
+    parser.add_argument("--targets", nargs="+", default=[], metavar="FILE", help="only these params files")
+    parser.add_argument("--deps", action="store_true", help="only params that stages depend on")
+    add_diff_format(parser, precision=False)
+    parser.set_defaults(run=_params_diff)
+
+
+def _add_revs(parser: ArgumentParser) -> None:
+    parser.add_argument("a_rev", nargs="?", default="HEAD", help="the old side (default: HEAD)")
+    parser.add_argument("b_rev", nargs="?", default=collect.WORKSPACE, help="the new side (default: the workspace)")
+    parser.add_argument("--all", action="store_true", help="unchanged values too")
+
+
+def _rows(where: Opened, args: Namespace) -> tuple[Row, Row]:
+    old, new = collect.row_of(where.project, args.a_rev), collect.row_of(where.project, args.b_rev)
+    wanted = [where.project.relpath(path, args.cwd) for path in args.targets]
+    if not wanted:
+        return old, new
+    return _narrowed(old, wanted), _narrowed(new, wanted)
+
+
+def _narrowed(row: Row, wanted: Iterable[str]) -> Row:
+    def only(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            path: data
+            for path, data in found.items()
+            if any(path == name or path.startswith(f"{name}/") or fnmatch.fnmatch(path, name) for name in wanted)
+        }
+
+    return replace(row, params=only(row.params), metrics=only(row.metrics), errors=only(row.errors))
+
+
+def _params_diff(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        old, new = _rows(where, args)
+    found = table.diff(old, new, everything=args.all, param_deps=args.deps)
+    if args.json:
+        console.out(render.to_json(render.changes_json(found.params)))
+    elif found.params:
+        rows = render.change_rows(found.params, precision=None, with_diff=False)
+        console.out(diff_table(["Path", "Param", args.a_rev, args.b_rev], rows, args))
+    return 0
+
+
+def add_metrics_diff(parser: ArgumentParser) -> None:
+    _add_revs(parser)
+    parser.add_argument("--targets", nargs="+", default=[], metavar="FILE", help="only these metrics files")
+    add_diff_format(parser)
+    parser.set_defaults(run=_metrics_diff)
+
+
+def _metrics_diff(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        old, new = _rows(where, args)
+    found = table.diff(old, new, everything=args.all)
+    _warn_of_errors(console, (old, new))
+    if args.json:
+        console.out(render.to_json(render.changes_json(found.metrics)))
+    elif found.metrics:
+        digits = args.precision or render.PRECISION
+        rows = render.change_rows(found.metrics, precision=digits, decimals=True)
+        console.out(diff_table(["Path", "Metric", args.a_rev, args.b_rev, "Change"], rows, args))
+    return 0
+
+
+def _warn_of_errors(console: Console, rows: Iterable[Row]) -> None:
+    for row in rows:
+        for _, message in row.errors.values():
+            console.warn(f"{row.rev[:9]}: {message}")
+
+
+def add_metrics_show(parser: ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="*", help="metrics files (default: all)")
+    parser.add_argument("-a", "--all-branches", action="store_true", help="of all branches too")
+    parser.add_argument("-T", "--all-tags", action="store_true", help="of all tags too")
+    parser.add_argument("-A", "--all-commits", action="store_true", help="of all commits too")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--md", action="store_true", help="print a markdown table")
+    parser.add_argument("--precision", type=int, default=render.PRECISION, metavar="N", help="decimals (default: 5)")
+    parser.set_defaults(run=_metrics_show)
+
+
+def _metrics_show(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        rows = {"": collect.workspace_row(where.project)}
+        if args.all_branches or args.all_tags or args.all_commits:
+            rows = {collect.WORKSPACE: rows[""], **_of_revisions(where, args)}
+        wanted = [where.project.relpath(path, args.cwd) for path in args.targets]
+    if wanted:
+        rows = {rev: _narrowed(row, wanted) for rev, row in rows.items()}
+    _warn_of_errors(console, rows.values())
+    if args.json:
+        data = {rev: {"data": {file: {"data": found} for file, found in row.metrics.items()}} for rev, row in rows.items()}
+        console.out(render.to_json(data))
+        return 0
+    head, cells = _metrics_table(rows, args.precision)
+    if cells:
+        console.out(render.markdown(head, cells) + "\n" if args.md else render.columns(head, cells))
+    return 0
+
+
+def _of_revisions(where: Opened, args: Namespace) -> dict[str, Row]:
+    repo = where.project.require_git()
+    named: dict[str, list[str]] = {}
+    for wanted, found in ((args.all_branches, repo.branches()), (args.all_tags, repo.tags())):
+        for name, sha in found.items() if wanted else ():
+            named.setdefault(sha, []).append(name)
+    if args.all_commits:
+        for sha in collect.baselines(where.project, collect.Scope(all_commits=True)):
+            named.setdefault(sha, [])
+    cache = collect.Rows(where.project)
+    rows = {",".join(names) or sha: cache.get(sha) for sha, names in named.items()}
+    cache.save()
+    return rows
+
+
+def _metrics_table(rows: Mapping[str, Row], precision: int) -> tuple[list[str], list[list[str]]]:
+    def cell(value: Any) -> str:
+        return str(round(value, precision)) if isinstance(value, float) else render.plain(value)
+
+    flat = [
+        (rev, file, values.flatten(data) if isinstance(data, Mapping) else {"": data})
+        for rev, row in rows.items()
+        for file, data in row.metrics.items()
+    ]
+    keys = sorted({key for _, _, data in flat for key, value in data.items() if not isinstance(value, list)})
+    revisions = list(rows) != [""]
+    head = [*(["Revision"] if revisions else []), "Path", *keys]
+    return head, [
+        [*([rev] if revisions else []), printable(file), *(cell(data.get(key)) for key in keys)]
+        for rev, file, data in flat
+    ]
+
+
+COMMANDS = {"params diff": add_params_diff, "metrics show": add_metrics_show, "metrics diff": add_metrics_diff}

@@ -1,0 +1,59 @@
+"""Opens the project a command works on, with the configuration of the user's home and environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pyexp import durable, project
+from pyexp.project import Project
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A project, and where in it the user stands (a relpath, '' for the root)."""
+
+    project: Project
+    cwd: str
+
+
+def user_config_paths() -> dict[str, str]:
+    """The configuration files outside a project, by level (FORMATS.md §1.7)."""
+    home = os.path.expanduser("~")
+    if sys.platform == "darwin":
+        system, user = "/Library/Application Support/dvc", os.path.join(home, "Library/Application Support/dvc")
+    else:
+        system = os.path.join(os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")[0] or "/etc/xdg", "dvc")
+        user = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "dvc")
+    return {
+        "system": os.path.join(os.environ.get("DVC_SYSTEM_CONFIG_DIR") or system, "config"),
+        "global": os.path.join(os.environ.get("DVC_GLOBAL_CONFIG_DIR") or user, "config"),
+    }
+
+
+def user_config() -> dict[str, str]:
+    """The texts of the configuration files outside the project that exist."""
+    texts: dict[str, str] = {}
+    for level, path in user_config_paths().items():
+        try:
+            raw = durable.read_file(path)
+        except OSError:
+            continue  # somebody else's file: not readable is as good as not there
+        if raw is not None:
+            texts[level] = raw.decode("utf-8", "surrogateescape")
+    return texts
+
+
+@contextmanager
+def opened(args: Namespace) -> Iterator[Opened]:
+    """The project around the current directory, closed afterwards; raises NotAProject."""
+    found = project.find(args.cwd, user_config=user_config())
+    try:
+        cwd = os.path.relpath(args.cwd, found.root)
+        yield Opened(found, "" if cwd == "." else cwd.replace(os.sep, "/"))
+    finally:
+        found.close()

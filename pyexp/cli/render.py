@@ -1,0 +1,267 @@
+"""Tables and values as text: the boxed table of ``exp show``, plain and markdown tables, CSV and JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pyexp.experiments import table
+from pyexp.experiments.table import Change, Diff, Line, Table
+from pyexp.model import Row
+from pyexp.paths import printable
+
+PRECISION = 5
+FILL = "-"
+TEE, END = "├── ", "└── "
+
+
+def number(value: Any, precision: int = PRECISION) -> str:
+    """A value as a cell: floats to ``precision`` significant digits, everything else as it is."""
+    if value is table.MISSING or value is None:
+        return FILL
+    if value is table.ERROR:
+        return "!"
+    if isinstance(value, float):
+        return f"{value:.{precision}g}"
+    return printable(str(value))
+
+
+def plain(value: Any) -> str:
+    """A value unrounded."""
+    return FILL if value is table.MISSING or value is None else printable(str(value))
+
+
+def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns two blanks apart, as wide as their content or their head and two blanks."""
+    rows = list(rows)
+    widths = [max(len(title) + 2, *(len(row[i]) for row in rows), 0) for i, title in enumerate(head)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [head, *rows]]
+    return "\n".join(lines)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A GitHub table."""
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(len(title) + 2, *(len(row[i]) for row in rows), 0) for i, title in enumerate(head)]
+
+    def line(row: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |"
+
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([line(head), rule, *map(line, rows)])
+
+
+def to_json(data: Any) -> str:
+    """One line for a program, indented for a person."""
+    return json.dumps(data, indent=2 if sys.stdout.isatty() else None, default=_jsonable)
+
+
+def _jsonable(value: Any) -> Any:
+    return str(value)
+
+
+# -- exp show --------------------------------------------------------------------------------------------------------
+
+
+def label(line: Line, *, sha_only: bool = False) -> str:
+    """The first cell: a baseline's name, or an experiment's place in the tree, sha and name."""
+    if line.experiment is None:
+        if line.baseline.rev == "workspace":
+            return "workspace"
+        named = None if sha_only else line.baseline.name
+        return printable(named) if named else line.baseline.rev[:7]
+    sha = line.experiment.row.rev[:7]
+    return f"{END if line.last else TEE}{sha} [{printable(line.experiment.name)}]"
+
+
+def created(timestamp: int | None) -> str:
+    """A time for a person: the hour if it was today, else the day."""
+    if timestamp is None:
+        return FILL
+    then = time.localtime(timestamp)
+    return time.strftime("%I:%M %p" if then[:3] == time.localtime()[:3] else "%b %d, %Y", then)
+
+
+def show_cells(
+    found: Table, *, timestamps: bool = True, sha_only: bool = False, precision: int = PRECISION
+) -> tuple[list[str], list[list[str]]]:
+    """Head and cells of the table; State and Executor only where an experiment has one."""
+    states = any(line.experiment is not None and line.experiment.state for line in found.lines)
+    executors = any(line.experiment is not None and line.experiment.executor for line in found.lines)
+    head = ["Experiment", *(["Created"] if timestamps else [])]
+    head += [*(["State"] if states else []), *(["Executor"] if executors else [])]
+    head += [printable(column.name) for column in found.columns]
+    rows: list[list[str]] = []
+    for line in found.lines:
+        exp = line.experiment
+        cells = [label(line, sha_only=sha_only)]
+        if timestamps:
+            cells.append(created(line.row.timestamp))
+        if states:
+            cells.append((exp.state if exp is not None else None) or FILL)
+        if executors:
+            cells.append((exp.executor if exp is not None else None) or FILL)
+        rows.append(cells + [number(value, precision) for value in line.cells])
+    return head, rows
+
+
+def show_box(head: Sequence[str], rows: Sequence[Sequence[str]], found: Table) -> str:
+    """The table of ``exp show``: rules above, below and under the head, metrics to the right."""
+    from prettytable import HRuleStyle, PrettyTable
+
+    drawn = PrettyTable()
+    # Two columns may have one title (a metric and a dep, say): prettytable wants them told apart.
+    titles = [title + "\u200b" * head[:index].count(title) for index, title in enumerate(head)]
+    drawn.field_names = titles
+    drawn.hrules = HRuleStyle.FRAME
+    drawn.vertical_char = " "
+    drawn.horizontal_char = drawn.junction_char = "─"
+    drawn.align = "l"
+    metrics = {column.name for column in found.columns if column.kind == "metric"}
+    for title in titles:
+        if title.rstrip("\u200b") in metrics:
+            drawn.align[title] = "r"
+    drawn.add_rows([list(row) for row in rows])
+    lines = [line.replace("\u200b", "") for line in drawn.get_string().splitlines()]
+    return "\n".join((" " + line[1:-1] if line.startswith("─") else line).rstrip() for line in lines)
+
+
+def show_csv(found: Table, *, precision: int | None) -> str:
+    """CSV as DVC writes it: full precision, ISO times, empty where there is nothing, CRLF (FORMATS.md §3.8)."""
+    import csv
+    import io
+
+    head = ["Experiment", "rev", "typ", "Created", "parent", "State", "Executor"]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(head + [column.name for column in found.columns])
+    for line in found.lines:
+        exp = line.experiment
+        typ = "baseline" if exp is None else ("branch_base" if line.last else "branch_commit")
+        rev = line.row.rev if line.row.rev == "workspace" else line.row.rev[:7]
+        if exp is None and line.baseline.name:
+            rev = line.baseline.name
+        when = line.row.timestamp
+        writer.writerow(
+            [
+                exp.name if exp is not None else "",
+                rev,
+                typ,
+                "" if when is None else iso(when),
+                "",
+                (exp.state if exp is not None else None) or "",
+                (exp.executor if exp is not None else None) or "",
+                *(_csv_cell(value, precision) for value in line.cells),
+            ]
+        )
+    return text.getvalue()
+
+
+def _csv_cell(value: Any, precision: int | None) -> str:
+    if value is table.MISSING or value is None:
+        return ""
+    if isinstance(value, float) and precision is not None:
+        return f"{value:.{precision}g}"
+    return "!" if value is table.ERROR else str(value)
+
+
+def iso(timestamp: int) -> str:
+    """Local time, as DVC prints it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(timestamp))
+
+
+def row_json(row: Row) -> dict[str, Any]:
+    """A row as ``exp show --json`` has it."""
+
+    def files(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {file: {"data": data} for file, data in found.items()}
+
+    data = {
+        "rev": row.rev,
+        "timestamp": None if row.timestamp is None else iso(row.timestamp),
+        "params": files(row.params),
+        "metrics": files(row.metrics),
+        "deps": row.deps,
+        "outs": row.outs,
+        "meta": {},
+    }
+    for file, (kind, message) in row.errors.items():
+        group = "metrics" if file in row.metrics else "params"
+        if file not in row.metrics and file not in row.params:
+            data[group][file] = {"error": {"type": kind, "msg": message}}
+    return data
+
+
+def show_json(baselines: Sequence[Any]) -> list[dict[str, Any]]:
+    """All of ``exp show --json``: a list of baselines with their experiments (FORMATS.md §3.8)."""
+    return [
+        {
+            **_state_json(one.row, one.name),
+            "experiments": [_experiment_json(exp) for exp in one.experiments] or None,
+        }
+        for one in baselines
+    ]
+
+
+def _state_json(row: Row, name: str | None) -> dict[str, Any]:
+    error = None if row.error is None else {"type": row.error[0], "msg": row.error[1]}
+    return {
+        "rev": row.rev,
+        "name": name,
+        "data": None if error else row_json(row),
+        "error": error,
+        "experiments": None,
+    }
+
+
+def _experiment_json(exp: Any) -> dict[str, Any]:
+    executor = None
+    if exp.state is not None:
+        executor = {"state": exp.state.lower(), "name": exp.executor, "local": None}
+        if exp.task is not None:
+            executor["local"] = {"root": None, "log": None, "pid": None, "returncode": exp.task.status, "task_id": exp.task.id}
+    return {"revs": [_state_json(exp.row, exp.name)], "executor": executor, "name": exp.name}
+
+
+# -- differences -----------------------------------------------------------------------------------------------------
+
+
+def diff_json(found: Diff) -> dict[str, Any]:
+    """``exp diff --json``: {"metrics": {file: {key: {old, new, diff}}}, "params": …}."""
+    return {"metrics": changes_json(found.metrics), "params": changes_json(found.params)}
+
+
+def changes_json(changes: Iterable[Change]) -> dict[str, Any]:
+    result: dict[str, dict[str, Any]] = {}
+    for change in changes:
+        entry: dict[str, Any] = {
+            "old": None if change.old is table.MISSING else change.old,
+            "new": None if change.new is table.MISSING else change.new,
+        }
+        if change.diff is not None:
+            entry["diff"] = change.diff
+        result.setdefault(change.path, {})[change.name] = entry
+    return result
+
+
+def change_rows(
+    changes: Sequence[Change], *, precision: int | None, decimals: bool = False, with_diff: bool = True
+) -> list[list[str]]:
+    """Cells of a table of differences: path, name, old, new and, with ``with_diff``, the change."""
+
+    def shown(value: Any) -> str:
+        if isinstance(value, float) and precision is not None:
+            return str(round(value, precision)) if decimals else number(value, precision)
+        return plain(value)
+
+    rows = []
+    for change in changes:
+        cells = [printable(change.path), printable(change.name), shown(change.old), shown(change.new)]
+        if with_diff:
+            lacking = change.old is table.MISSING or change.new is table.MISSING
+            cells.append(shown(change.diff) if change.diff is not None else FILL if lacking else "diff not supported")
+        rows.append(cells)
+    return rows
