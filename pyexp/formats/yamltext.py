@@ -11,11 +11,21 @@ import datetime
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 WIDTH = 80
 _SIMPLE_KEY = 122  # longer keys are written as "? key"
 MAX_INT_DIGITS = 4000
+
+
+class Style(NamedTuple):
+    """How far nested maps, and lists under a key, are indented."""
+
+    step: int = 2
+    offset: int = 0
+
+
+DVC_STYLE = Style()
 
 _INT = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|[0-9_]+|0x[0-9a-fA-F_]+)\Z")
 _FLOAT = re.compile(
@@ -185,9 +195,9 @@ def dump(value: Any) -> str:
     """
     out: list[str] = []
     if isinstance(value, Mapping) and value:
-        _mapping(value, 0, out)
+        _mapping(value, 0, DVC_STYLE, out)
     elif isinstance(value, (list, tuple)) and value:
-        _sequence(value, 0, out)
+        _sequence(value, 0, DVC_STYLE, out)
     else:
         # A document that is a bare plain scalar is open-ended: it is closed by "...".
         text = _leaf(value, 0, 0) if value is not None else "null"
@@ -195,17 +205,17 @@ def dump(value: Any) -> str:
     return "".join(out)
 
 
-def block(value: Any, indent: int) -> str:
+def block(value: Any, indent: int, style: Style = DVC_STYLE) -> str:
     """A non-empty mapping or list as the lines of a block that starts at column ``indent``."""
     out: list[str] = [" " * indent]
     if isinstance(value, Mapping):
-        _mapping(value, indent, out)
+        _mapping(value, indent, style, out)
     else:
-        _sequence(value, indent, out)
+        _sequence(value, indent, style, out)
     return "".join(out)
 
 
-def _mapping(value: Mapping[Any, Any], indent: int, out: list[str]) -> None:
+def _mapping(value: Mapping[Any, Any], indent: int, style: Style, out: list[str]) -> None:
     """Writes entries; the first one's indentation is there already."""
     pad = " " * indent
     first = True
@@ -215,34 +225,37 @@ def _mapping(value: Mapping[Any, Any], indent: int, out: list[str]) -> None:
         first = False
         if len(str(key)) > _SIMPLE_KEY or (isinstance(key, str) and _LINE_BREAK.search(key)):
             out.append(f"? {_leaf(key, indent + 2, indent + 2)}\n{pad}:")
-            _item(item, indent, out)
+            if item is None:
+                out.append("\n")
+            else:
+                _item(item, indent, style, out)
             continue
         text = _leaf(key, indent, indent, fold=False)
         out.append(text + ":")
         if isinstance(item, Mapping) and item:
-            out.append(f"\n{pad}  ")
-            _mapping(item, indent + 2, out)
+            out.append("\n" + " " * (indent + style.step))
+            _mapping(item, indent + style.step, style, out)
         elif isinstance(item, (list, tuple)) and item:
-            out.append(f"\n{pad}")
-            _sequence(item, indent, out)
+            out.append("\n" + " " * (indent + style.offset))
+            _sequence(item, indent + style.offset, style, out)
         elif item is None:
             out.append("\n")
         else:
             out.append(f" {_leaf(item, indent + 2, indent + len(text) + 2)}\n")
 
 
-def _item(item: Any, indent: int, out: list[str]) -> None:
+def _item(item: Any, indent: int, style: Style, out: list[str]) -> None:
     """Writes a value after the ``-`` or ``:`` that stands alone at column ``indent``."""
     out.append(" ")
     if isinstance(item, Mapping) and item:
-        _mapping(item, indent + 2, out)
+        _mapping(item, indent + 2, style, out)
     elif isinstance(item, (list, tuple)) and item:
-        _sequence(item, indent + 2, out)
+        _sequence(item, indent + 2, style, out)
     else:
         out.append(("" if item is None else _leaf(item, indent + 2, indent + 2)) + "\n")
 
 
-def _sequence(value: list[Any] | tuple[Any, ...], indent: int, out: list[str]) -> None:
+def _sequence(value: list[Any] | tuple[Any, ...], indent: int, style: Style, out: list[str]) -> None:
     pad = " " * indent
     first = True
     for item in value:
@@ -250,7 +263,7 @@ def _sequence(value: list[Any] | tuple[Any, ...], indent: int, out: list[str]) -
             out.append(pad)
         first = False
         out.append("-")
-        _item(item, indent, out)
+        _item(item, indent, style, out)
 
 
 def _leaf(value: Any, indent: int, column: int, *, fold: bool = True) -> str:
@@ -259,13 +272,13 @@ def _leaf(value: Any, indent: int, column: int, *, fold: bool = True) -> str:
     if isinstance(value, (list, tuple)):
         return "[]"
     text = scalar(value)
-    if not fold or not isinstance(value, str) or column + len(text) <= WIDTH:
+    if not fold or column + len(text) <= WIDTH:
         return text
-    if text[0] == '"' and style_of(value) == '"':
+    if text[0] == '"':
         return _fold_double(value, indent, column)
-    if text[0] == "'" and style_of(value) == "'":
+    if text[0] == "'":
         return _fold_single(value, indent, column)
-    return _fold_plain(value, indent, column)
+    return _fold_plain(text, indent, column)
 
 
 def _fold_plain(text: str, indent: int, column: int) -> str:
