@@ -1,0 +1,18 @@
+.PHONY: demo test lint format clean
+
+# Installs pyexp into .venv and types the tutorial's commands on the bundled example.
+demo:
+	python3 examples/demo.py
+
+# Formatting, lints, types, import layers and all tests, in .venv.
+test:
+	bash tests/run.sh
+
+lint:
+	.venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+format:
+	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
