@@ -67,11 +67,11 @@ def locked(
     timeout: float | None = 120.0,
     what: str = "lock",
     on_wait: Callable[[str], None] | None = None,
-) -> Iterator[None]:
+) -> Iterator[int]:
     """Holds the lock at ``path`` for the block; waits up to ``timeout`` seconds (None: for ever).
 
-    ``on_wait`` is called once, with the holder's description, when there is something to wait for.
-    Raises Locked when the time is up.
+    ``on_wait`` is called once, with the holder's description, when there is something to wait for. Yields the file
+    descriptor: a child process that inherits it keeps the lock until it ends, too. Raises Locked when the time is up.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
@@ -81,7 +81,7 @@ def locked(
         with suppress(OSError):
             os.ftruncate(fd, 0)
             os.pwrite(fd, f" {os.getpid()}\n".encode(), 0) if hasattr(os, "pwrite") else None
-        yield
+        yield fd
     finally:
         os.close(fd)
 

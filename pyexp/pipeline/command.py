@@ -17,6 +17,8 @@ from contextlib import suppress
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.02
 
+_KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
+
 Sink = Callable[[bytes], None]
 
 
@@ -36,33 +38,54 @@ def shell_argv(command: str, shell: str) -> list[str]:
     return [shell, "-c", command]
 
 
-class Reaper:
-    """A tiny shell that outlives us by one moment: when we die, even by SIGKILL, it kills our command's group.
+# Reads "+ GROUP" and "- GROUP" lines; at end of file, when whoever wrote them is gone, it kills what is left.
+_REAPER = """trap "" INT TERM HUP
+g=
+while read -r s p; do
+  if [ "$s" = + ]; then g="$g $p"; continue; fi
+  n=
+  for x in $g; do [ "$x" = "$p" ] || n="$n $x"; done
+  g=$n
+done
+for x in $g; do kill -9 -- "-$x"; done"""
 
-    It reads the groups to watch from a pipe whose other end only we hold; end of file means that we are gone.
+
+class Reaper:
+    """A tiny shell that outlives us by one moment: when we die, even by SIGKILL, it kills our commands' groups.
+
+    It reads the groups to watch from a pipe whose other end only we hold. The descriptors in ``hold`` (locks) stay
+    open in it: what they lock is not free before the last command is dead.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hold: tuple[int, ...] = ()) -> None:
+        self._hold = hold
         self._process: subprocess.Popen[bytes] | None = None
 
-    def watch(self, group: int | None) -> None:
-        """Names the process group to kill when we die; None: none any more."""
+    def watch(self, group: int) -> None:
+        """Adds a process group to those to kill when we die."""
         if os.name == "nt":
             return
         if self._process is None or self._process.poll() is not None:
-            script = 'trap "" INT TERM HUP; g=; while read -r l; do g=$l; done; [ -n "$g" ] && kill -9 -- "-$g"'
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", script],
+                ["/bin/sh", "-c", _REAPER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                pass_fds=self._hold,
             )
-        pipe = self._process.stdin
-        assert pipe is not None
+        self._tell(f"+ {group}")
+
+    def forget(self, group: int) -> None:
+        """Takes a process group, which has ended, from the list."""
+        self._tell(f"- {group}")
+
+    def _tell(self, line: str) -> None:
+        if self._process is None or self._process.stdin is None:
+            return
         with suppress(BrokenPipeError):
-            pipe.write(f"{group or ''}\n".encode())
-            pipe.flush()
+            self._process.stdin.write(f"{line}\n".encode())
+            self._process.stdin.flush()
 
     def close(self) -> None:
         if self._process is not None:
@@ -114,13 +137,13 @@ def run(
         raise
     finally:
         # What the command left running in the background ends with it: two runs must never share a directory.
-        _kill_group(process, signal.SIGKILL)
+        _kill_group(process, _KILL)
         if pump is not None:
             pump.join(GRACE_SECONDS)
         if process.stdout is not None:
             process.stdout.close()
         if reaper is not None:
-            reaper.watch(None)
+            reaper.forget(process.pid)
     return process.returncode
 
 
@@ -161,7 +184,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except KeyboardInterrupt:
         pass
     finally:
-        _kill_group(process, signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
+        _kill_group(process, _KILL)
         process.wait()
 
 

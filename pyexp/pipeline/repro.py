@@ -50,13 +50,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the stages' commands run in; ``sink`` None lets them write where we do."""
+    """What the stages' commands run in; ``sink`` None lets them write where we do.
+
+    ``hold`` are descriptors of locks that must not be free before the last command has ended.
+    """
 
     env: Mapping[str, str] | None = None
     sink: command.Sink | None = None
     stop: Callable[[], bool] | None = None
     timeout: float | None = None
     stdin_null: bool = False
+    hold: tuple[int, ...] = ()
 
 
 @dataclass
@@ -167,7 +171,7 @@ class _Run:
         self.around = around
         self.on_event = on_event
         self.workspace = Workspace(project, on_event)
-        self.reaper = command.Reaper()
+        self.reaper = command.Reaper(around.hold)
         self.result = Result()
         self.locks = dict(pipeline.locks)
         self.forced: set[str] = set()
