@@ -90,7 +90,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _load_toml(text: str, path: str) -> Any:
     try:
-        import tomllib
+        import tomllib  # type: ignore[import-not-found,unused-ignore]
     except ImportError:  # Python 3.10
         import tomlkit
         from tomlkit.exceptions import TOMLKitError
@@ -118,11 +118,11 @@ _READERS: dict[str, Callable[[str, str], Any]] = {".json": _load_json, ".toml": 
 def flatten(data: Mapping[str, Any]) -> dict[str, Any]:
     """Nested mappings as one of dotted keys; lists are values, empty mappings vanish, as in DVC's tables."""
     flat: dict[str, Any] = {}
-    pending: list[tuple[str, Any]] = [(str(key), value) for key, value in reversed(data.items())]
+    pending: list[tuple[str, Any]] = [(str(key), value) for key, value in reversed([*data.items()])]
     while pending:
         name, value = pending.pop()
         if isinstance(value, Mapping):
-            pending.extend((f"{name}.{key}", item) for key, item in reversed(value.items()))
+            pending.extend((f"{name}.{key}", item) for key, item in reversed([*value.items()]))
         else:
             flat[name] = value
     return flat

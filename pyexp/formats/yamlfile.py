@@ -7,7 +7,7 @@ document, tags other than the core ones, keys that are not scalars, structures t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -22,7 +22,18 @@ try:
 except ImportError:  # no libyaml: slower, same marks
     from yaml import SafeLoader as _Parser  # type: ignore[assignment]
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_EXPANSION", "compose", "delete_key", "dump", "load", "position", "set_value"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_EXPANSION",
+    "compose",
+    "delete_key",
+    "dump",
+    "load",
+    "merge",
+    "position",
+    "set_value",
+]
 
 MAX_BYTES = 10_000_000
 MAX_DEPTH = 100
@@ -80,7 +91,38 @@ def delete_key(text: str, keys: Sequence[str | int], path: str) -> str:
     return _edited(text, path, lambda data, root: yamledit.delete(data, root, keys, build=_Builder(path).build))
 
 
-def _edited(text: str, path: str, edit: Any) -> str:
+def merge(text: str, value: Any, path: str) -> str:
+    """``text`` changed to hold ``value``, touching only what differs: comments and the order of keys stay.
+
+    Maps are compared key by key, lists of equal length item by item. Raises FormatError.
+    """
+    old = load(text, path)
+    for keys, new in list(_differences(old, value, ())):
+        text = delete_key(text, keys, path) if new is _GONE else set_value(text, keys, new, path)
+    return text
+
+
+_GONE = object()
+
+
+def _differences(old: Any, new: Any, keys: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    if isinstance(old, dict) and isinstance(new, dict) and new and old:
+        for key, item in new.items():
+            if key in old:
+                yield from _differences(old[key], item, (*keys, key))
+            else:
+                yield (*keys, key), item
+        for key in old:
+            if key not in new:
+                yield (*keys, key), _GONE
+    elif isinstance(old, list) and isinstance(new, (list, tuple)) and old and len(old) == len(new):
+        for index, (a, b) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(a, b, (*keys, index))
+    elif not _same(old, new):
+        yield keys, new
+
+
+def _edited(text: str, path: str, edit: Callable[[str, Node | None], tuple[str, Any]]) -> str:
     mark = "\ufeff" if text.startswith("\ufeff") else ""
     body = text[len(mark) :]
     try:
@@ -97,7 +139,7 @@ def _edited(text: str, path: str, edit: Any) -> str:
     # The splice is checked by reading it back: what is not understood is refused, never written wrongly.
     if not _same(load(new, path), expected):
         raise FormatError("cannot be edited in place here", path=path, hint="change it with an editor")
-    return mark + str(new)
+    return mark + new
 
 
 def _same(a: Any, b: Any) -> bool:
