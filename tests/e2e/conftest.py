@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from space import Command
+from space import ROOT, Command
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "get-started"
 # What stages and shell lines may need; git is not among it, and nothing else of the machine is on PATH.
 TOOLS = (
