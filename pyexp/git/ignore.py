@@ -1,0 +1,71 @@
+"""Which paths git's ignore rules exclude: .gitignore files, info/exclude and the user's own list, by dulwich's matcher."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dulwich.ignore import IgnoreFilter, IgnoreFilterManager, default_user_ignore_filter_path
+
+from pyexp.git import config
+
+if TYPE_CHECKING:
+    from pyexp.git.repo import Repo
+
+
+class IgnoreRules:
+    """The rules as the files say now; ``refresh`` after a .gitignore has changed."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo = repo
+        self._stamps: dict[str, tuple[int, int] | None] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Makes the next question read every file again."""
+        repo = self._repo
+        ignorecase = config.get_bool(repo, "core.ignorecase")
+        user = default_user_ignore_filter_path(repo.config)
+        # Later files win: the user's list is the weakest. info/exclude is the common directory's, also in linked trees.
+        weakest_first = [os.path.expanduser(user), os.path.join(repo.commondir, "info", "exclude")]
+        filters = []
+        for path in weakest_first:
+            with suppress(OSError):
+                filters.append(IgnoreFilter.from_path(path, ignorecase))
+        self._manager = IgnoreFilterManager(str(repo.require_worktree()), filters, ignorecase)
+        self._stamps.clear()
+
+    def is_ignored(self, relpath: str, is_dir: bool) -> bool:
+        """Whether the path, or a directory above it, is excluded; .gitignore files that changed are read again."""
+        self._check_stamps(relpath)
+        return self.matches(relpath, is_dir)
+
+    def matches(self, relpath: str, is_dir: bool) -> bool:
+        """As ``is_ignored``, with the rules as they were when they were first read: for walks."""
+        if relpath in ("", "."):
+            return False
+        try:
+            return bool(self._manager.is_ignored(relpath.rstrip("/") + "/" if is_dir else relpath))
+        except (UnicodeError, OSError):
+            # A name that is not text, or a directory named .gitignore: no rule can be read for it.
+            return False
+
+    def _check_stamps(self, relpath: str) -> None:
+        directory = ""
+        root = str(self._repo.worktree)
+        for part in ("", *relpath.split("/")[:-1]):
+            directory = f"{directory}/{part}" if directory and part else directory or part
+            path = f"{root}/{directory}/.gitignore" if directory else f"{root}/.gitignore"
+            try:
+                found = os.lstat(path)
+                stamp: tuple[int, int] | None = (found.st_mtime_ns, found.st_size)
+            except OSError:
+                stamp = None
+            if self._stamps.setdefault(path, stamp) != stamp:
+                self.refresh()
+                return
+
+    def prunes(self, relpath: str) -> bool:
+        """Whether a walk may leave the directory out: it is excluded, and nothing below it is taken back in."""
+        return self.matches(relpath, True) and self._manager.may_prune_directory(relpath.rstrip("/") + "/")
