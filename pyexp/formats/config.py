@@ -12,18 +12,17 @@ LEVELS = ("system", "global", "repo", "local")
 
 _KNOWN: dict[str, frozenset[str] | None] = {
     "core": frozenset(
-        "remote interactive analytics hardlink_lock no_scm autostage check_update checksum_jobs site_cache_dir "
-        "experiments machine studio_token fsync".split()
+        ["remote", "interactive", "analytics", "hardlink_lock", "no_scm", "autostage", "check_update", "checksum_jobs", "site_cache_dir", "experiments", "machine", "studio_token", "fsync"]
     ),
     "cache": frozenset(
-        "dir type shared slow_link_warning verify protected local s3 gs hdfs webhdfs ssh azure size_limit".split()
+        ["dir", "type", "shared", "slow_link_warning", "verify", "protected", "local", "s3", "gs", "hdfs", "webhdfs", "ssh", "azure", "size_limit"]
     ),
-    "exp": frozenset("auto_push git_remote code data models metrics params plots live copy_paths pass_env".split()),
-    "hydra": frozenset("enabled config_dir config_module config_name plugins_path".split()),
-    "parsing": frozenset("bool list".split()),
-    "plots": frozenset("html_template auto_open out_dir".split()),
-    "gc": frozenset("grace".split()),
-    "pyexp": frozenset("hash jobs fsync grace".split()),
+    "exp": frozenset(["auto_push", "git_remote", "code", "data", "models", "metrics", "params", "plots", "live", "copy_paths", "pass_env"]),
+    "hydra": frozenset(["enabled", "config_dir", "config_module", "config_name", "plugins_path"]),
+    "parsing": frozenset(["bool", "list"]),
+    "plots": frozenset(["html_template", "auto_open", "out_dir"]),
+    "gc": frozenset(["grace"]),
+    "pyexp": frozenset(["hash", "jobs", "fsync", "grace"]),
     # Sections whose options depend on the protocol or belong to services pyexp does not use.
     "studio": None,
     "state": None,
