@@ -12,12 +12,55 @@ LEVELS = ("system", "global", "repo", "local")
 
 _KNOWN: dict[str, frozenset[str] | None] = {
     "core": frozenset(
-        ["remote", "interactive", "analytics", "hardlink_lock", "no_scm", "autostage", "check_update", "checksum_jobs", "site_cache_dir", "experiments", "machine", "studio_token", "fsync"]
+        [
+            "remote",
+            "interactive",
+            "analytics",
+            "hardlink_lock",
+            "no_scm",
+            "autostage",
+            "check_update",
+            "checksum_jobs",
+            "site_cache_dir",
+            "experiments",
+            "machine",
+            "studio_token",
+            "fsync",
+        ]
     ),
     "cache": frozenset(
-        ["dir", "type", "shared", "slow_link_warning", "verify", "protected", "local", "s3", "gs", "hdfs", "webhdfs", "ssh", "azure", "size_limit"]
+        [
+            "dir",
+            "type",
+            "shared",
+            "slow_link_warning",
+            "verify",
+            "protected",
+            "local",
+            "s3",
+            "gs",
+            "hdfs",
+            "webhdfs",
+            "ssh",
+            "azure",
+            "size_limit",
+        ]
     ),
-    "exp": frozenset(["auto_push", "git_remote", "code", "data", "models", "metrics", "params", "plots", "live", "copy_paths", "pass_env"]),
+    "exp": frozenset(
+        [
+            "auto_push",
+            "git_remote",
+            "code",
+            "data",
+            "models",
+            "metrics",
+            "params",
+            "plots",
+            "live",
+            "copy_paths",
+            "pass_env",
+        ]
+    ),
     "hydra": frozenset(["enabled", "config_dir", "config_module", "config_name", "plugins_path"]),
     "parsing": frozenset(["bool", "list"]),
     "plots": frozenset(["html_template", "auto_open", "out_dir"]),

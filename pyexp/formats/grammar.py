@@ -77,7 +77,8 @@ def parse(text: str, default_file: str = "params.yaml") -> Override:
         raise UsageError(f"'{text}' is not a param to set", hint="write KEY=VALUE, for instance -S train.n_est=100")
     if not _KEY.match(key):
         raise UsageError(
-            f"'{text}': '{key}' is not the name of a param", hint="names are letters, digits, '_' and '-', joined by '.'"
+            f"'{text}': '{key}' is not the name of a param",
+            hint="names are letters, digits, '_' and '-', joined by '.'",
         )
     value = _Value(text, raw).parse() if equals else None
     if kind == "delete" and isinstance(value, Choice):

@@ -62,7 +62,8 @@ def apply(text: str | None, path: str, overrides: Sequence[Override]) -> str:
     if text is None and any(one.kind == "set" for one in overrides):
         first = next(one for one in overrides if one.kind == "set")
         raise UsageError(
-            f"cannot set '{first.dotted}': there is no file {path}", hint=f"to make it: -S '{_named(path, '+' + first.body)}'"
+            f"cannot set '{first.dotted}': there is no file {path}",
+            hint=f"to make it: -S '{_named(path, '+' + first.body)}'",
         )
     current = text if text is not None else ""
     for override in overrides:
@@ -160,7 +161,8 @@ def _missing(override: Override, data: Mapping[str, Any], path: str) -> UsageErr
     add = f"to add it: -S '{_named(path, '+' + override.body.lstrip('~'))}'" if override.kind == "set" else ""
     hint = f"did you mean '{close[0]}'?" if close else ""
     return UsageError(
-        f"'{override.text}': there is no '{override.dotted}' in {path}", hint=" ".join(filter(None, (hint, add))) or None
+        f"'{override.text}': there is no '{override.dotted}' in {path}",
+        hint=" ".join(filter(None, (hint, add))) or None,
     )
 
 
@@ -177,7 +179,7 @@ def _resolved(value: Any, data: Mapping[str, Any], override: Override, path: str
         if ":" in expression:
             raise UsageError(
                 f"'{override.text}': ${{{expression}}} is not resolved, params never read the environment",
-                hint="write the value itself, for instance through the shell: -S key=\"$VALUE\"",
+                hint='write the value itself, for instance through the shell: -S key="$VALUE"',
             )
         result = _get(data, expression.strip().split("."))
         if result is values.MISSING:
@@ -216,7 +218,9 @@ def _set_toml(text: str, keys: Sequence[str], value: Any, path: str) -> str:
             level[key] = tomlkit.table()
         level = level[key]
     if value is None:
-        raise UsageError(f"'{'.'.join(keys)}': TOML has no null", hint=f"to remove it from {path}: -S '~{'.'.join(keys)}'")
+        raise UsageError(
+            f"'{'.'.join(keys)}': TOML has no null", hint=f"to remove it from {path}: -S '~{'.'.join(keys)}'"
+        )
     last = int(keys[-1]) if isinstance(level, list) else keys[-1]
     level[last] = value
     return tomlkit.dumps(document)

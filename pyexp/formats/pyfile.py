@@ -7,11 +7,11 @@ What counts (as in DVC): ``NAME = literal`` in the module, in a class (nested un
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pyexp.errors import FormatError
+from pyexp.formats import suggest
 
 MAX_BYTES = 10_000_000
 
@@ -41,11 +41,11 @@ def set_value(text: str, keys: Sequence[str], value: Any, path: str) -> str:
     node = _find(_parse(text, path), keys)
     if node is None:
         names = [".".join(found) for found, expr, _ in _constants(_parse(text, path)) if expr is not None]
-        close = difflib.get_close_matches(".".join(keys), names, n=1)
+        close = suggest.close(".".join(keys), names)
         raise FormatError(
             f"no constant '{'.'.join(keys)}'",
             path=path,
-            hint=f"did you mean '{close[0]}'?" if close else "add the assignment to the file with an editor",
+            hint=f"did you mean '{close}'?" if close else "add the assignment to the file with an editor",
         )
     # Offsets of the tree count UTF-8 bytes in a line.
     lines = text.encode("utf-8").splitlines(keepends=True) if "\f" not in text else _lines(text)

@@ -91,14 +91,16 @@ def delete_key(text: str, keys: Sequence[str | int], path: str) -> str:
     return _edited(text, path, lambda data, root: yamledit.delete(data, root, keys, build=_Builder(path).build))
 
 
-def merge(text: str, value: Any, path: str) -> str:
-    """``text`` changed to hold ``value``, touching only what differs: comments and the order of keys stay.
+def merge(text: str, value: Any, path: str, keys: Sequence[str | int] = ()) -> str:
+    """``text`` changed to hold ``value`` (at ``keys``, which must be there), touching only what differs: comments and the order of keys stay.
 
     Maps are compared key by key, lists of equal length item by item. Raises FormatError.
     """
     old = load(text, path)
-    for keys, new in list(_differences(old, value, ())):
-        text = delete_key(text, keys, path) if new is _GONE else set_value(text, keys, new, path)
+    for key in keys:
+        old = old[key]
+    for at, new in list(_differences(old, value, tuple(keys))):
+        text = delete_key(text, at, path) if new is _GONE else set_value(text, at, new, path)
     return text
 
 
