@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyexp import durable
 from pyexp.errors import GitError
-from pyexp.git import config, objects
+from pyexp.git import config, lineends, objects
 
 if TYPE_CHECKING:
     from dulwich.attrs import Pattern
@@ -55,33 +55,49 @@ class Filters:
         return _compile(self._read(prefix + ".gitattributes"), directory)
 
     def clean(self, relpath: str, data: bytes) -> bytes:
-        """The bytes to store for a file's bytes; raises GitError when a required filter fails."""
+        """The bytes to store for a file's bytes; raises GitError when a filter fails."""
         path = relpath.encode("utf-8", "surrogateescape")
-        return self._run(path, lambda driver: driver.clean(data), data, self._index_has_crlf)
+        attributes = self._attributes.match_path(path)
+        data = self._run(path, attributes, lambda driver: driver.clean(data), data)
+        action = self._line_ends(attributes)
+        if action == "BINARY" or b"\r\n" not in data:
+            return data
+        guess = action.startswith("AUTO")
+        return lineends.to_repository(data, guess=guess, keep_crlf=guess and self._index_has_crlf(relpath))
 
     def smudge(self, relpath: str, data: bytes) -> bytes:
         """The bytes to write into the work tree for stored ones."""
         path = relpath.encode("utf-8", "surrogateescape")
-        return self._run(path, lambda driver: driver.smudge(data, path), data, None)
+        attributes = self._attributes.match_path(path)
+        action = self._line_ends(attributes)
+        if action in ("TEXT_CRLF", "AUTO_CRLF"):
+            data = lineends.to_worktree(data, guess=action == "AUTO_CRLF")
+        return self._run(path, attributes, lambda driver: driver.smudge(data, path), data)
 
-    def _run(
-        self, path: bytes, act: Callable[[Any], bytes], data: bytes, has_crlf: Callable[[bytes], bool] | None
-    ) -> bytes:
-        from dulwich.filters import FilterError, get_filter_for_path
+    def _line_ends(self, attributes: Mapping[bytes, Any]) -> str:
+        from dulwich.line_ending import resolve_crlf_action
 
+        core_eol, autocrlf, _ = self._context.filter_registry.get_eol_config()
+        return resolve_crlf_action(attributes, core_eol, autocrlf).name
+
+    def _run(self, path: bytes, attributes: Mapping[bytes, Any], act: Callable[[Any], bytes], data: bytes) -> bytes:
+        from dulwich.filters import FilterError
+
+        name = attributes.get(b"filter")
+        if not isinstance(name, bytes):
+            return data
         try:
-            driver = get_filter_for_path(path, self._attributes, filter_context=self._context, index_has_crlf=has_crlf)
+            driver = self._context.get_driver(name.decode("utf-8", "replace"))
             return data if driver is None else act(driver)
         except (FilterError, OSError, ValueError) as error:
             shown = path.decode("utf-8", "replace")
             raise GitError(f"git's filter for '{shown}' failed: {error}", hint="see .gitattributes") from error
 
-    def _index_has_crlf(self, path: bytes) -> bool:
-        entry = self._repo.read_index().entries.get(path.decode("utf-8", "surrogateescape"))
+    def _index_has_crlf(self, relpath: str) -> bool:
+        entry = self._repo.read_index().entries.get(relpath)
         if entry is None or entry.mode not in (objects.FILE, objects.EXECUTABLE):
             return False
-        data = self._repo.read_blob(entry.sha)
-        return b"\r\n" in data and b"\0" not in data[:8000]
+        return lineends.has_crlf_text(self._repo.read_blob(entry.sha))
 
     def close(self) -> None:
         """Ends filter processes that were kept running."""

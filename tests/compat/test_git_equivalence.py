@@ -184,6 +184,8 @@ def test_materialise_holds_what_git_checks_out(tmp_path: Path, seed: int) -> Non
     trees = []
     for _ in range(3):
         write_random(rng, root, 12)
+        if (root / "sure").is_dir():
+            shutil.rmtree(root / "sure")
         (root / "sure").write_text(str(rng.random()))
         git(root, "add", "-A")
         git(root, "commit", "-qm", "x")
@@ -202,7 +204,7 @@ def test_materialise_holds_what_git_checks_out(tmp_path: Path, seed: int) -> Non
             assert listing(ours_dir) == listing(expected)
             write_random(rng, ours_dir, 8)
             (ours_dir / "left" / "over").mkdir(parents=True, exist_ok=True)
-            if (ours_dir / "sure").exists():
+            if (ours_dir / "sure").is_file():
                 (ours_dir / "sure").unlink()
 
 
