@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import demo
+import make_commands
 import pytest
 from space import ROOT, Command
 
@@ -44,3 +45,11 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_command_has_its_page() -> None:
+    for file, text in make_commands.pages().items():
+        page = ROOT / "docs" / "commands" / file
+        assert page.exists() and page.read_text(encoding="utf-8") == text, (
+            f"docs/commands/{file} is out of date: .venv/bin/python docs/make_commands.py"
+        )
