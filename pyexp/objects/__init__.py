@@ -1,1 +1,4 @@
-"""Content-addressed bytes: hashing, the object store, directory manifests, checkout. Knows nothing of stages or git."""
+"""Content-addressed bytes: hashes, manifests, stores, and the way between a store and a directory of files.
+
+Knows nothing of stages, projects or git.
+"""

@@ -48,7 +48,9 @@ def observe(
         st = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         if os.path.islink(path):
-            raise StoreError(f"'{path}' is a link to nothing", hint="remove the link, or make what it points to") from None
+            raise StoreError(
+                f"'{path}' is a link to nothing", hint="remove the link, or make what it points to"
+            ) from None
         return None
     work = _Work(algo, statcache or StatCache(), store, on_event)
     if not stat.S_ISDIR(st.st_mode):

@@ -145,9 +145,7 @@ def _apply(target: _Target, actions: Sequence[Action], want: Content | None, on_
 class _Target:
     """Where files are brought to, and how."""
 
-    def __init__(
-        self, path: str, root: str, store: LocalStore, statcache: StatCache, types: tuple[str, ...]
-    ) -> None:
+    def __init__(self, path: str, root: str, store: LocalStore, statcache: StatCache, types: tuple[str, ...]) -> None:
         self.path = path
         self.root = root
         self._store = store
@@ -223,7 +221,9 @@ def _delete(root: str, place: str) -> None:
     top = os.path.realpath(root)
     parent = os.path.realpath(os.path.dirname(place))
     if parent != top and not parent.startswith(top + os.sep):
-        raise UnsafeCheckout(f"'{place}' is outside {root}", paths=[place], hint="a link on the way leads out of the project")
+        raise UnsafeCheckout(
+            f"'{place}' is outside {root}", paths=[place], hint="a link on the way leads out of the project"
+        )
     with suppress(FileNotFoundError):
         os.unlink(place)
 

@@ -1,127 +1,225 @@
-"""Names for content: a table of hash algorithms, and hashing of bytes, streams and files.
+"""The table of hash algorithms, and the hashing of bytes, streams and regular files.
 
-``xxh128`` is XXH3-128 with seed 0, in hex as ``xxh128sum`` prints it: it tells change and accident, not forgery.
-``md5-dos2unix`` is DVC 2.x's: MD5 with CRLF turned into LF in what looks like text (FORMATS.md §1.3).
+``xxh128`` is XXH3-128 with seed 0, in hex as ``xxh128sum`` prints it: it detects change and accident, not forgery.
+``md5`` is DVC's. ``md5-dos2unix`` is what DVC 2.x recorded: text has CRLF turned into LF first (FORMATS.md §1.3).
 """
 
 from __future__ import annotations
 
-import errno
-import importlib
 import os
 import re
 import stat
 from collections.abc import Callable
-from typing import Any, BinaryIO, Protocol
+from typing import Protocol
 
-from pyexp.errors import StoreError
+from pyexp.errors import CorruptObject, StoreError
 from pyexp.model import Oid
 
-CHUNK = 1 << 20
+# DVC 2.x looks at pieces of this size, so that a CRLF across a border stays; it is a good size to read by, too.
+CHUNK_BYTES = 1 << 20
+_SNIFF_BYTES = 512
+_TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
 
-# name -> where its constructor is, and how many hex digits it gives
-ALGORITHMS: dict[str, tuple[str, int]] = {
-    "xxh128": ("xxhash:xxh3_128", 32),
-    "md5": ("hashlib:md5", 32),
-    "sha256": ("hashlib:sha256", 64),
-    "md5-dos2unix": ("pyexp.objects.hashes:Dos2UnixMd5", 32),
-}
-
-_HEX = {length: re.compile(rf"[0-9a-f]{{{length}}}(\.dir)?\Z") for length in (32, 64)}
-_constructors: dict[str, Callable[[], Any]] = {}
+OPEN_FLAGS = (
+    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+)
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 class Hasher(Protocol):
-    """What hashlib's objects do."""
+    """A running hash."""
 
-    def update(self, data: Any, /) -> None: ...
+    def update(self, data: bytes | memoryview, /) -> None: ...
 
     def hexdigest(self) -> str: ...
 
 
-def new(algo: str) -> Hasher:
-    """A hasher; raises StoreError for an algorithm nobody knows."""
-    make = _constructors.get(algo)
-    if make is None:
+class Source(Protocol):
+    """What can be read into a buffer: an unbuffered or buffered binary file, a BytesIO."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None: ...
+
+
+class Changed(StoreError):
+    """A file was written to while it was being read."""
+
+
+def _xxh128() -> Callable[[], Hasher]:
+    import xxhash  # plug table: an md5 project must not pay for it
+
+    return xxhash.xxh3_128
+
+
+def _md5() -> Callable[[], Hasher]:
+    import hashlib  # plug table: a native project must not pay for it
+
+    return lambda: hashlib.md5(usedforsecurity=False)
+
+
+def _sha256() -> Callable[[], Hasher]:
+    import hashlib  # plug table: as above
+
+    return hashlib.sha256
+
+
+def _md5_dos2unix() -> Callable[[], Hasher]:
+    md5 = _constructor("md5")
+    return lambda: _Dos2Unix(md5())
+
+
+class _Dos2Unix:
+    """The legacy hash; every ``update`` must be one whole chunk of the file."""
+
+    def __init__(self, hasher: Hasher) -> None:
+        self._hasher = hasher
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        for start in range(0, len(data), CHUNK_BYTES):
+            chunk = bytes(data[start : start + CHUNK_BYTES])
+            sample = chunk[:_SNIFF_BYTES]
+            is_text = b"\0" not in sample and len(sample.translate(None, _TEXT)) <= 0.30 * len(sample)
+            self._hasher.update(chunk.replace(b"\r\n", b"\n") if is_text else chunk)
+
+    def hexdigest(self) -> str:
+        return self._hasher.hexdigest()
+
+
+# Name -> what loads the constructor.
+ALGORITHMS: dict[str, Callable[[], Callable[[], Hasher]]] = {
+    "xxh128": _xxh128,
+    "md5": _md5,
+    "sha256": _sha256,
+    "md5-dos2unix": _md5_dos2unix,
+}
+DIGEST_BYTES = {"xxh128": 16, "md5": 16, "sha256": 32, "md5-dos2unix": 16}
+
+_PATTERNS = {
+    name: re.compile(r"[0-9a-f]{%d}(?:\.dir)?" % (2 * size)) for name, size in DIGEST_BYTES.items()
+}
+_loaded: dict[str, Callable[[], Hasher]] = {}
+
+
+def _constructor(algo: str) -> Callable[[], Hasher]:
+    found = _loaded.get(algo)
+    if found is None:
         if algo not in ALGORITHMS:
-            raise StoreError(f"unknown hash '{algo}'", hint=f"known: {', '.join(ALGORITHMS)}")
-        module, _, attribute = ALGORITHMS[algo][0].partition(":")
-        make = _constructors[algo] = getattr(importlib.import_module(module), attribute)
-    hasher: Hasher = make(usedforsecurity=False) if algo in ("md5", "sha256") else make()  # type: ignore[call-arg]
-    return hasher
+            raise StoreError(f"unknown hash algorithm {algo!r}", hint=f"known: {', '.join(ALGORITHMS)}")
+        found = _loaded[algo] = ALGORITHMS[algo]()
+    return found
+
+
+def new(algo: str) -> Hasher:
+    """A fresh running hash; raises StoreError for an unknown algorithm."""
+    return _constructor(algo)()
 
 
 def check_oid(oid: Oid) -> Oid:
-    """Returns an id that may become a path; raises StoreError for anything else."""
-    known = ALGORITHMS.get(oid.algo)
-    if known is None or not isinstance(oid.hex, str) or not _HEX[known[1]].match(oid.hex):
-        raise StoreError(f"'{str(oid.hex)[:80]}' is not a {oid.algo} hash")
+    """Returns ``oid`` when it is safe to make a path of; raises StoreError otherwise.
+
+    The digest must be lowercase hex of just the algorithm's length, with ``.dir`` after it for a manifest.
+    """
+    pattern = _PATTERNS.get(oid.algo)
+    if pattern is None:
+        raise StoreError(f"unknown hash algorithm {oid.algo!r}", hint=f"known: {', '.join(ALGORITHMS)}")
+    if not isinstance(oid.hex, str) or pattern.fullmatch(oid.hex) is None:
+        raise StoreError(f"{str(oid.hex)[:80]!r} is not a {oid.algo} object id")
     return oid
 
 
-class Dos2UnixMd5:
-    """MD5 over text with CRLF read as LF, chunk by chunk as DVC 2.x does it; over anything else plain."""
-
-    def __init__(self) -> None:
-        self._md5 = new("md5")
-        self._is_text: bool | None = None
-
-    def update(self, data: Any, /) -> None:
-        raw = bytes(data)
-        if self._is_text is None:
-            self._is_text = _looks_like_text(raw[:512])
-        self._md5.update(raw.replace(b"\r\n", b"\n") if self._is_text else raw)
-
-    def hexdigest(self) -> str:
-        return self._md5.hexdigest()
-
-
-_TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
-
-
-def _looks_like_text(block: bytes) -> bool:
-    if not block:
-        return True
-    if b"\0" in block:
-        return False
-    return len(block.translate(None, _TEXT)) / len(block) <= 0.30
-
-
 def hash_bytes(data: bytes, algo: str) -> str:
-    """The hex digest of bytes."""
-    hasher = new(algo)
+    """The digest of ``data`` in hex."""
+    hasher = _constructor(algo)()
     hasher.update(data)
     return hasher.hexdigest()
 
 
-def hash_stream(
-    file: BinaryIO, algo: str, sink: Callable[[memoryview], object] | None = None
-) -> tuple[str, int]:
-    """Digest and size of what is left of a stream; ``sink`` gets the same bytes in the same pass."""
-    hasher = new(algo)
-    buffer = bytearray(CHUNK)
-    view = memoryview(buffer)
+def hash_stream(file: Source, algo: str, sink: Callable[[memoryview], object] | None = None) -> tuple[str, int]:
+    """Hashes what is left of ``file``; returns the digest in hex and the number of bytes.
+
+    ``sink`` is handed every piece after it was hashed, in order; the piece is only valid during the call. Reads into
+    one buffer, so memory does not grow with the file.
+    """
+    hasher = _constructor(algo)()
+    buffer = memoryview(bytearray(CHUNK_BYTES))
     size = 0
-    while count := file.readinto(buffer):  # type: ignore[attr-defined]
-        part = view[:count]
-        hasher.update(part)
-        if sink is not None:
-            sink(part)
-        size += count
-    return hasher.hexdigest(), size
+    while True:
+        filled = _fill(file, buffer)
+        piece = buffer[:filled]
+        if filled:
+            hasher.update(piece)
+            if sink is not None:
+                sink(piece)
+        size += filled
+        if filled < CHUNK_BYTES:
+            return hasher.hexdigest(), size
 
 
-def open_regular(path: str) -> BinaryIO:
-    """Opens a regular file for reading, unbuffered; never blocks on a fifo, raises OSError for anything else."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    fd = os.open(path, flags)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+def _fill(file: Source, buffer: memoryview) -> int:
+    """Reads until the buffer is full or the file ends: a short read must not move the legacy hash's borders."""
+    filled = file.readinto(buffer) or 0
+    while 0 < filled < len(buffer):
+        more = file.readinto(buffer[filled:]) or 0
+        if not more:
+            break
+        filled += more
+    return filled
+
+
+def open_regular(path: str, extra_flags: int = 0) -> tuple[int, os.stat_result]:
+    """Opens a regular file for reading: its descriptor and status.
+
+    Never blocks on a fifo or device. Raises StoreError naming anything else than a regular file, OSError when it
+    cannot be opened.
+    """
+    fd = os.open(path, OPEN_FLAGS | extra_flags)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError(f"'{path}' is {kind(status.st_mode)}, not a regular file")
+    except BaseException:
         os.close(fd)
-        raise OSError(errno.EINVAL, "not a regular file", path)
-    return os.fdopen(fd, "rb", buffering=0)
+        raise
+    return fd, status
+
+
+def kind(mode: int) -> str:
+    """What a file mode says is there, for messages."""
+    for test, name in (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISLNK, "a symbolic link"),
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+        (stat.S_ISREG, "a regular file"),
+    ):
+        if test(mode):
+            return name
+    return "no file"
+
+
+def unchanged(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether two looks at a file show that nobody wrote to it in between."""
+    return before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size
 
 
 def hash_file(path: str, algo: str) -> tuple[str, int]:
-    """Digest and size of a regular file."""
-    with open_regular(path) as file:
-        return hash_stream(file, algo)
+    """The digest in hex and the size of a regular file; symbolic links are followed.
+
+    Raises StoreError when there is no such file, it cannot be read, is not regular, or changes meanwhile (Changed).
+    """
+    try:
+        fd, before = open_regular(path)
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            hex, size = hash_stream(file, algo)
+            if not unchanged(before, os.fstat(fd)) or size != before.st_size:
+                raise Changed(f"'{path}' changed while being read", hint="wait until nothing writes to it any more")
+    except OSError as error:
+        raise StoreError(f"'{path}' cannot be read: {error.strerror}") from error
+    return hex, size
+
+
+def check_bytes(oid: Oid, data: bytes) -> None:
+    """Raises CorruptObject unless ``data`` hashes to ``oid``."""
+    if hash_bytes(data, oid.algo) != oid.hex.removesuffix(".dir"):
+        raise CorruptObject(f"the bytes of object {oid} are not what its name says")

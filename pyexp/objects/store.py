@@ -179,7 +179,8 @@ class LocalStore:
             os.replace(self.path(oid), aside / f"{oid.algo}-{oid.hex}")
         self._verified.pop(oid.hex, None)
         raise CorruptObject(
-            f"object {oid} was damaged and is set aside in {aside}", hint="fetch it again, or make it again: pyexp repro"
+            f"object {oid} was damaged and is set aside in {aside}",
+            hint="fetch it again, or make it again: pyexp repro",
         )
 
     def read_tree(self, oid: Oid) -> Tree:
