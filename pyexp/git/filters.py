@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from pyexp.git import config, lineends, objects
 if TYPE_CHECKING:
     from dulwich.attrs import Pattern
 
+    from pyexp.git.indexfile import Index
     from pyexp.git.repo import Repo
 
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
@@ -177,18 +178,22 @@ def _configured(repo: Repo, has_attributes: bool) -> bool:
     return bool(_user_attributes(repo))
 
 
-def of_worktree(repo: Repo, paths: Iterable[str]) -> Filters | None:
-    """The conversions between the work tree (whose files are ``paths``) and the repository, None when there are none."""
+def of_worktree(repo: Repo, index: Index) -> Filters | None:
+    """The conversions between the work tree and the repository, None when there are none."""
     root = str(repo.require_worktree())
-    has = any(path.endswith(".gitattributes") for path in paths) or os.path.exists(f"{root}/.gitattributes")
+    has = any(path.endswith(".gitattributes") for path in index.entries) or os.path.exists(f"{root}/.gitattributes")
     if not _configured(repo, has):
         return None
 
     def read(relpath: str) -> bytes | None:
         path = os.path.join(root, relpath)
         with suppress(OSError):
-            return None if os.path.islink(path) else durable.read_file(path)
-        return None
+            raw = None if os.path.islink(path) else durable.read_file(path)
+            if raw is not None:
+                return raw
+        # As git: what is missing in the work tree still counts as the index has it.
+        entry = index.entries.get(relpath)
+        return repo.read_blob(entry.sha) if entry and entry.mode in (objects.FILE, objects.EXECUTABLE) else None
 
     return Filters(repo, read)
 

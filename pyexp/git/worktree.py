@@ -44,11 +44,10 @@ class Files:
         self.root = str(repo.require_worktree())
         self.index = repo.read_index() if index is None else index
         self._real: dict[str, bool] = {"": True}
-        self._clean_shas: dict[str, str] = {}
 
     @cached_property
     def filters(self) -> Filters | None:
-        return filters.of_worktree(self.repo, self.index.entries)
+        return filters.of_worktree(self.repo, self.index)
 
     @cached_property
     def _trusts_mode(self) -> bool:
