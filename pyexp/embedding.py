@@ -65,7 +65,7 @@ def run(
     fails, ExperimentError for a bad name, UsageError for a bad param.
     """
     options = Options(targets=tuple(targets))
-    request = Request(_overrides(params), name, message, force, tuple(copy_paths), options)
+    request = Request(_overrides(params), name, message, force, tuple(copy_paths), options=options)
     start = running.run_temp if temp else running.run
     return start(project, request, Surroundings(sink=sink, stdin_null=sink is not None), on_event)
 
@@ -83,7 +83,7 @@ def queue(
 ) -> list[Task]:
     """Puts an experiment, or each combination of a sweep, at the end of the queue."""
     options = Options(targets=tuple(targets))
-    request = Request(_overrides(params), name, message, force, tuple(copy_paths), options)
+    request = Request(_overrides(params), name, message, force, tuple(copy_paths), options=options)
     return running.enqueue(project, request, env)
 
 

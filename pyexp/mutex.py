@@ -86,9 +86,7 @@ def locked(
         os.close(fd)
 
 
-def _wait(
-    fd: int, path: Path, timeout: float | None, what: str, on_wait: Callable[[str], None] | None
-) -> None:
+def _wait(fd: int, path: Path, timeout: float | None, what: str, on_wait: Callable[[str], None] | None) -> None:
     deadline = None if timeout is None else time.monotonic() + timeout
     told = False
     while not _try_lock(fd):

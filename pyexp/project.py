@@ -72,7 +72,7 @@ class Project:
         self.root = root
         self.kind = kind
         self.main = main
-        self._user_config = dict(user_config or {})
+        self.user_config = dict(user_config or {})
         self._statcache_path = statcache
         self._stores: dict[str, LocalStore] = {}
 
@@ -108,7 +108,9 @@ class Project:
             record = json.loads(path.read_text(encoding="utf-8"))
             version, algo = record["version"], record["hash"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FormatError("cannot be read as the project's format", path=shown, hint="restore it from git") from error
+            raise FormatError(
+                "cannot be read as the project's format", path=shown, hint="restore it from git"
+            ) from error
         if version != FORMAT_VERSION or algo not in HASHES:
             raise FormatError(
                 f"format version {version!r} with hash {algo!r} is not known here", path=shown, hint="upgrade pyexp"
@@ -119,7 +121,7 @@ class Project:
     def config(self) -> Config:
         if self.main is not None:
             return self.main.config
-        levels = {level: config_format.parse(text, f"{level} config") for level, text in self._user_config.items()}
+        levels = {level: config_format.parse(text, f"{level} config") for level, text in self.user_config.items()}
         for level, name in (("repo", "config"), ("local", "config.local")):
             raw = durable.read_file(self.control / name)
             if raw is not None:

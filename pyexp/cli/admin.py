@@ -151,4 +151,3 @@ COMMANDS = {
     "version": add_version,
     "completion": add_completion,
 }
-

@@ -9,7 +9,7 @@ def _words() -> dict[str, list[str]]:
     """What may follow each command: '' the commands, 'exp' its subcommands, 'exp run' its options."""
     names = [name for name in main.TABLE if " " not in name]
     words = {"": sorted([*names, *main.GROUPS])}
-    for name in main.TABLE:
+    for name in (name for name, (_, summary) in main.TABLE.items() if summary):
         group, _, command = name.partition(" ")
         if command:
             words.setdefault(group, []).append(command)
@@ -25,9 +25,7 @@ def script(shell: str) -> str:
     words = _words()
     if shell == "fish":
         return "\n".join(_fish(words))
-    cases = "\n".join(
-        f'    "{command}") words="{" ".join(found)}" ;;' for command, found in words.items() if command
-    )
+    cases = "\n".join(f'    "{command}") words="{" ".join(found)}" ;;' for command, found in words.items() if command)
     body = f"""_pyexp() {{
   local cur words command
   cur="${{COMP_WORDS[COMP_CWORD]}}"

@@ -92,7 +92,7 @@ def _layers(nodes: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
         needs[target].append(source)
         users[source].append(target)
     waiting = {node: len(needs[node]) for node in nodes}
-    layer = {node: 0 for node in nodes}
+    layer = dict.fromkeys(nodes, 0)
     ready = [node for node in nodes if not waiting[node]]
     while ready:
         node = ready.pop()

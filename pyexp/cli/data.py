@@ -27,9 +27,7 @@ def add_add(parser: ArgumentParser) -> None:
 def _add(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         targets = _globbed(args.targets, args.cwd) if args.glob else args.targets
-        files = data.add(
-            where.project, targets, cwd=where.cwd, commit=not args.no_commit, on_event=console.event
-        )
+        files = data.add(where.project, targets, cwd=where.cwd, commit=not args.no_commit, on_event=console.event)
         in_git = where.project.git is not None
     if in_git and files:
         hint_git(console, files)

@@ -145,7 +145,9 @@ def _gc(args: Namespace, console: Console) -> int:
         if args.dry:
             console.info(f"Would remove experiments: {_listed(names)}" if names else "No experiments to remove.")
             return 0
-        question = f"This removes {len(going)} experiment(s): {', '.join(names[:5])}{', …' if len(names) > 5 else ''}. Go on?"
+        question = (
+            f"This removes {len(going)} experiment(s): {', '.join(names[:5])}{', …' if len(names) > 5 else ''}. Go on?"
+        )
         if going and not args.force and not console.confirm(question, default=True):
             return 1
         manage.gc(where.project, **chosen)

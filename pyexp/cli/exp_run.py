@@ -27,7 +27,20 @@ def add_run(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--queue", action="store_true", help="put the experiment into the queue instead of running it")
     parser.add_argument("--run-all", action="store_true", help="run everything that is queued")
-    parser.add_argument("-j", "--jobs", type=_positive, default=1, metavar="N", help="with --run-all: how many at a time")
+    parser.add_argument(
+        "-j", "--jobs", type=_positive, default=1, metavar="N", help="with --run-all: how many at a time"
+    )
+    parser.add_argument(
+        "--slots",
+        action="append",
+        default=[],
+        metavar="VAR=A,B",
+        help="with --run-all: each running experiment gets one value of VAR for itself",
+    )
+    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="with --queue: end the run after that time")
+    parser.add_argument(
+        "--retries", type=int, default=0, metavar="N", help="with --queue: try a failed run N times more"
+    )
     parser.add_argument("--temp", action="store_true", help="run beside the workspace, which stays as it is")
     parser.add_argument("-m", "--message", help="the message of the experiment's commit")
     parser.add_argument(
@@ -47,6 +60,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"'{text}' is not a time in seconds", hint="give a number above 0")
+    return value
+
+
 def _run(args: Namespace, console: Console) -> int:
     _check(args)
     with opened(args) as where:
@@ -62,9 +85,15 @@ def _run(args: Namespace, console: Console) -> int:
 
 def _check(args: Namespace) -> None:
     if args.copy_paths and not (args.temp or args.queue):
-        raise UsageError("-C/--copy-paths goes with --temp or --queue", hint="a run in the workspace has the file already")
+        raise UsageError(
+            "-C/--copy-paths goes with --temp or --queue", hint="a run in the workspace has the file already"
+        )
     if args.run_all and (args.queue or args.temp or args.set_param or args.name or args.targets):
         raise UsageError("--run-all runs what is queued, as it was queued", hint="queue first, then: exp run --run-all")
+    if (args.timeout or args.retries) and not args.queue:
+        raise UsageError("--timeout and --retries go with --queue")
+    if args.slots and not args.run_all:
+        raise UsageError("--slots goes with --run-all", hint="or start workers: pyexp queue start --slots …")
     if args.temp and args.queue:
         raise UsageError("--temp and --queue exclude each other")
     if args.jobs > 1 and not args.run_all:
@@ -73,12 +102,17 @@ def _check(args: Namespace) -> None:
 
 def _request(where: Opened, args: Namespace) -> run.Request:
     copied = [where.project.relpath(path, args.cwd) for path in args.copy_paths]
+    if args.temp or args.queue:
+        configured = (where.project.config.get("exp.copy_paths") or "").split(",")
+        copied += [where.project.relpath(path.strip()) for path in configured if path.strip()]
     return run.Request(
         overrides=tuple(args.set_param),
         name=args.name,
         message=args.message,
         force=args.force,
         copy_paths=tuple(copied),
+        timeout_seconds=args.timeout,
+        retries=args.retries,
         options=repro_options(where, args),
     )
 
@@ -93,7 +127,9 @@ def _here_or_beside(where: Opened, request: run.Request, args: Namespace, consol
     outcome = start(where.project, request, on_event=console.event, on_name=named)
     console.info(f"\nRan experiment(s): {outcome.name}")
     if args.temp:
-        console.info(f"To apply the results of an experiment to your workspace run:\n\n\tpyexp exp apply {outcome.name}")
+        console.info(
+            f"To apply the results of an experiment to your workspace run:\n\n\tpyexp exp apply {outcome.name}"
+        )
     else:
         console.info("Experiment results have been applied to your workspace.")
     return 0
@@ -133,7 +169,9 @@ def _passed_env(where: Opened) -> dict[str, str]:
 def _run_all(where: Opened, args: Namespace, console: Console) -> int:
     from pyexp.experiments import executors  # multiprocessing: only this command pays for it
 
-    summary = executors.run_all(where.project, jobs=args.jobs, on_event=console.event)
+    summary = executors.run_all(
+        where.project, jobs=args.jobs, slots=executors.parse_slots(args.slots), on_event=console.event
+    )
     if summary.done:
         console.info(f"\nRan experiment(s): {', '.join(summary.done)}")
     if summary.failed:

@@ -143,13 +143,14 @@ def _add_diff(parser: ArgumentParser) -> None:
 
 def _diff(args: Namespace, console: Console) -> int:
     with _repo(args) as repo:
-        revs, paths = [], []
+        revs: list[str] = []
+        paths: list[str] = []
         for word in args.revs:
             exists = os.path.lexists(os.path.join(args.cwd, word))
             (paths if exists else revs).append(_relpath(repo, args, word) if exists else word)
         if len(revs) > 2:
             raise UsageError("diff takes at most two revisions")
-        a, b = (revs + [None, None])[:2]
+        a, b = [*revs, None, None][:2]
         text = user.diff_text(repo, a, b, staged=args.staged, paths=paths).rstrip("\n")
     if text:
         console.out(text)
@@ -243,7 +244,9 @@ def _switch(args: Namespace, console: Console) -> int:
 
 def _add_checkout(parser: ArgumentParser) -> None:
     parser.add_argument("-b", dest="create", action="store_true", help="make the branch first")
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="BRANCH | -- PATHS", help="a branch, or -- and files")
+    parser.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="BRANCH | -- PATHS", help="a branch, or -- and files"
+    )
     parser.set_defaults(git=_checkout)
 
 
@@ -257,7 +260,9 @@ def _checkout(args: Namespace, console: Console) -> int:
             user.restore(repo, [_relpath(repo, args, path) for path in paths])
             return 0
         if len(words) != 1:
-            raise UsageError("name one branch", hint="pyexp git checkout BRANCH; or for files: pyexp git checkout -- FILE")
+            raise UsageError(
+                "name one branch", hint="pyexp git checkout BRANCH; or for files: pyexp git checkout -- FILE"
+            )
         user.switch(repo, words[0], create=args.create)
     console.info(f"Switched to {'a new ' if args.create else ''}branch '{words[0]}'")
     return 0

@@ -44,9 +44,15 @@ TABLE: dict[str, tuple[str, str]] = {
     "exp rename": ("exp_manage", "rename an experiment"),
     "exp save": ("exp_manage", "keep the workspace as it is as an experiment"),
     "exp gc": ("exp_manage", "remove the experiments of other commits"),
+    "queue start": ("queue", "start workers that go on in the background"),
+    "queue stop": ("queue", "stop the workers"),
     "queue status": ("queue", "show queued, running and finished tasks"),
     "queue logs": ("queue", "show a task's output"),
+    "queue kill": ("queue", "end running tasks"),
     "queue remove": ("queue", "remove tasks from the queue"),
+    "queue retry": ("queue", "queue failed tasks again"),
+    # No summary: what the commands above start, not for people.
+    "queue worker": ("queue", ""),
     "git": ("git", "a small git for machines without one: init, add, commit, log, …"),
     "config": ("admin", "read or set configuration"),
     "root": ("admin", "print the project's root"),
@@ -219,7 +225,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
 
     module_name, summary = TABLE[name]
     module = importlib.import_module(f"pyexp.cli.{module_name}")
-    parser = Parser(prog=f"pyexp {name}", description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False)
+    parser = Parser(prog=f"pyexp {name}", description=f"{summary[:1].upper()}{summary[1:]}.", allow_abbrev=False)
     parser.add_argument("-q", "--quiet", action="store_true", help="print only what was asked for")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv prints tracebacks")
     module.COMMANDS[name](parser)
@@ -235,7 +241,12 @@ class Parser(argparse.ArgumentParser):
 
 def _help() -> str:
     names = [name for name in TABLE if " " not in name] + list(GROUPS)
-    lines = ["usage: pyexp [options] COMMAND [...]", "", "Machine-learning experiments, versioned and reproducible.", ""]
+    lines = [
+        "usage: pyexp [options] COMMAND [...]",
+        "",
+        "Machine-learning experiments, versioned and reproducible.",
+        "",
+    ]
     lines += ["commands:"]
     order = ["init", "exp", "queue", "repro", "status", "add", "remove", "checkout", "commit", "gc"]
     for name in [*order, *(name for name in names if name not in order)]:
@@ -244,8 +255,14 @@ def _help() -> str:
 
 
 def _group_help(group: str) -> str:
-    lines = [f"usage: pyexp {group} COMMAND [...]", "", GROUPS[group][0].upper() + GROUPS[group][1:] + ".", "", "commands:"]
+    lines = [
+        f"usage: pyexp {group} COMMAND [...]",
+        "",
+        GROUPS[group][0].upper() + GROUPS[group][1:] + ".",
+        "",
+        "commands:",
+    ]
     for name, (_, summary) in TABLE.items():
-        if name.startswith(f"{group} "):
+        if name.startswith(f"{group} ") and summary:
             lines.append(f"  {name.partition(' ')[2]:<12} {summary}")
     return "\n".join(lines)

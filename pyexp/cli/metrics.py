@@ -111,7 +111,9 @@ def _metrics_show(args: Namespace, console: Console) -> int:
         rows = {rev: _narrowed(row, wanted) for rev, row in rows.items()}
     _warn_of_errors(console, rows.values())
     if args.json:
-        data = {rev: {"data": {file: {"data": found} for file, found in row.metrics.items()}} for rev, row in rows.items()}
+        data = {
+            rev: {"data": {file: {"data": found} for file, found in row.metrics.items()}} for rev, row in rows.items()
+        }
         console.out(render.to_json(data))
         return 0
     head, cells = _metrics_table(rows, args.precision)

@@ -27,9 +27,7 @@ def add_repro(parser: ArgumentParser) -> None:
 
 def _repro(args: Namespace, console: Console) -> int:
     with opened(args) as where:
-        options = repro_options(
-            where, args, glob=args.glob, run_cache=not args.no_run_cache, commit=not args.no_commit
-        )
+        options = repro_options(where, args, glob=args.glob, run_cache=not args.no_run_cache, commit=not args.no_commit)
         result = repro.repro(where.project, options, on_event=console.event)
         in_git = where.project.git is not None
     written = list(dict.fromkeys(result.written))
@@ -50,7 +48,9 @@ def add_stage_add(parser: ArgumentParser) -> None:
     parser.add_argument("-p", "--params", action="append", default=[], metavar="[FILE:]KEYS", help="params: a,b.c")
     parser.add_argument("-o", "--outs", action="append", default=[], metavar="PATH", help="an output")
     parser.add_argument("-O", "--outs-no-cache", action="append", default=[], metavar="PATH", help="an output for git")
-    parser.add_argument("--outs-persist", action="append", default=[], metavar="PATH", help="an output a run goes on from")
+    parser.add_argument(
+        "--outs-persist", action="append", default=[], metavar="PATH", help="an output a run goes on from"
+    )
     parser.add_argument("--outs-persist-no-cache", action="append", default=[], metavar="PATH", help="the same for git")
     parser.add_argument("-m", "--metrics", action="append", default=[], metavar="PATH", help="a metrics file")
     parser.add_argument("-M", "--metrics-no-cache", action="append", default=[], metavar="PATH", help="one for git")
@@ -92,7 +92,9 @@ def _stage_add(args: Namespace, console: Console) -> int:
         for out in spec.outs:
             if out.cache:
                 record.ignore_in_git(project, spec, spec.relpath(out.path))
-        console.info(f"{'Modified' if text and args.name in text else 'Added'} stage '{args.name}' in '{PIPELINE_FILE}'")
+        console.info(
+            f"{'Modified' if text and args.name in text else 'Added'} stage '{args.name}' in '{PIPELINE_FILE}'"
+        )
         if args.run_now:
             repro.repro(project, repro.Options(targets=(args.name,), cwd=where.cwd), on_event=console.event)
         elif project.git is not None:
@@ -243,9 +245,7 @@ def _set_frozen(args: Namespace, console: Console, frozen: bool) -> int:
                 with where.project.lock(console.event):
                     text = where.project.read_text(spec.file) or ""
                     name = spec.name.partition("@")[0]
-                    where.project.write_text(
-                        spec.file, dvcyaml.set_flag(text, spec.file, name, "frozen", frozen)
-                    )
+                    where.project.write_text(spec.file, dvcyaml.set_flag(text, spec.file, name, "frozen", frozen))
                 files[spec.file] = None
         if where.project.git is not None:
             hint_git(console, list(files))

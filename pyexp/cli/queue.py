@@ -1,8 +1,10 @@
-"""``queue status``, ``queue logs`` and ``queue remove``."""
+"""``queue``: looking after queued experiments and the workers that run them."""
 
 from __future__ import annotations
 
+import codecs
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 
@@ -10,9 +12,10 @@ from pyexp.cli import render
 from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
 from pyexp.errors import ExperimentError, UsageError
-from pyexp.experiments import executors
+from pyexp.experiments import detached, executors
 from pyexp.experiments.taskqueue import Queue, State
 
+FOLLOW_SECONDS = 0.2
 LABELS: dict[State, str] = {"running": "Running", "queued": "Queued", "failed": "Failed", "done": "Success"}
 
 
@@ -41,27 +44,47 @@ def _status(args: Namespace, console: Console) -> int:
 
 def add_logs(parser: ArgumentParser) -> None:
     parser.add_argument("task", help="a task's name or id")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the task has ended")
+    parser.add_argument("-e", "--encoding", default="utf-8", help="the output's encoding (default: utf-8)")
     parser.set_defaults(run=_logs)
 
 
 def _logs(args: Namespace, console: Console) -> int:
+    try:
+        codecs.lookup(args.encoding)
+    except LookupError:
+        raise UsageError(f"unknown encoding '{args.encoding}'", hint="for instance: utf-8, latin-1") from None
     with opened(args) as where:
-        state, task = Queue(where.project).find(args.task)
+        queue = Queue(where.project)
+        state, task = queue.find(args.task)
         path = executors.log_path(where.project, task.id)
-        if not path.exists():
+        if not path.exists() and not args.follow:
             raise ExperimentError(
-                f"'{args.task}' has no output yet, it is {LABELS[state].lower()}", hint="run it: pyexp exp run --run-all"
+                f"'{args.task}' has no output yet, it is {LABELS[state].lower()}",
+                hint="run it: pyexp exp run --run-all, or pyexp queue start",
             )
-        sys.stdout.flush()
-        sys.stdout.buffer.write(path.read_bytes())
-        sys.stdout.buffer.flush()
-    return 0
+        decoder = codecs.getincrementaldecoder(args.encoding)("replace")
+        at = 0
+        while True:
+            state = queue.find(task.id)[0]
+            if path.exists():
+                with path.open("rb") as log:
+                    log.seek(at)
+                    data = log.read()
+                at += len(data)
+                sys.stdout.write(decoder.decode(data))
+                sys.stdout.flush()
+            if not args.follow or state in ("done", "failed"):
+                return 0
+            time.sleep(FOLLOW_SECONDS)
 
 
 def add_remove(parser: ArgumentParser) -> None:
     parser.add_argument("task", nargs="*", help="names or ids of tasks")
     for name in ("queued", "success", "failed", "all"):
-        parser.add_argument(f"--{name}", action="store_true", help=f"{name} tasks" if name != "all" else "all but running")
+        parser.add_argument(
+            f"--{name}", action="store_true", help=f"{name} tasks" if name != "all" else "all but running"
+        )
     parser.set_defaults(run=_remove)
 
 
@@ -86,4 +109,99 @@ def _remove(args: Namespace, console: Console) -> int:
     return 0
 
 
-COMMANDS = {"queue status": add_status, "queue logs": add_logs, "queue remove": add_remove}
+def _jobs(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"'{text}' is not a number of workers", hint="give a whole number from 1")
+    return int(text)
+
+
+def add_start(parser: ArgumentParser) -> None:
+    parser.add_argument("-j", "--jobs", type=_jobs, default=1, metavar="N", help="how many workers (default: 1)")
+    parser.add_argument(
+        "--slots",
+        action="append",
+        default=[],
+        metavar="VAR=A,B",
+        help="each running task gets one value of VAR for itself, for instance CUDA_VISIBLE_DEVICES=0,1",
+    )
+    parser.set_defaults(run=_start)
+
+
+def _start(args: Namespace, console: Console) -> int:
+    executors.parse_slots(args.slots)
+    with opened(args) as where:
+        where.project.require_git()
+        count = len(detached.start(where.project, jobs=args.jobs, slots=args.slots))
+    console.info(f"Started '{count}' new experiments task queue worker{'s' if count != 1 else ''}.")
+    return 0
+
+
+def add_worker(parser: ArgumentParser) -> None:
+    parser.add_argument("--name", required=True, help="the worker's name in the queue")
+    parser.add_argument("--slots", action="append", default=[], help="as for queue start")
+    parser.set_defaults(run=_worker)
+
+
+def _worker(args: Namespace, console: Console) -> int:
+    """What ``queue start`` starts."""
+    terms = executors.Terms(args.name, executors.parse_slots(args.slots), detached.LINGER_SECONDS)
+    with opened(args) as where:
+        executors.work(where.project, console.event, terms=terms)
+    return 0
+
+
+def add_stop(parser: ArgumentParser) -> None:
+    parser.add_argument("--kill", action="store_true", help="end running tasks, too")
+    parser.set_defaults(run=_stop)
+
+
+def _stop(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        workers = detached.stop(where.project, kill=args.kill)
+    if not workers:
+        console.info("No worker is running.")
+    elif args.kill:
+        console.info("All running tasks in the queue are being killed. Queue workers are stopping.")
+    else:
+        console.info("Queue workers will stop after running tasks finish.")
+    return 0
+
+
+def add_kill(parser: ArgumentParser) -> None:
+    parser.add_argument("task", nargs="+", help="names or ids of running tasks")
+    parser.add_argument("-f", "--force", action="store_true", help="at once, without asking the stage to end")
+    parser.set_defaults(run=_kill)
+
+
+def _kill(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        tasks = detached.kill(where.project, args.task, force=args.force)
+    console.info("\n".join(f"{task.name} has been killed." for task in tasks))
+    return 0
+
+
+def add_retry(parser: ArgumentParser) -> None:
+    parser.add_argument("task", nargs="*", help="names or ids of failed tasks")
+    parser.add_argument("--failed", action="store_true", help="all failed tasks")
+    parser.set_defaults(run=_retry)
+
+
+def _retry(args: Namespace, console: Console) -> int:
+    if bool(args.task) == args.failed:
+        raise UsageError("give tasks, or --failed")
+    with opened(args) as where:
+        tasks = detached.retry(where.project, args.task, failed=args.failed)
+    console.info(f"Queued again: {', '.join(task.name for task in tasks)}" if tasks else "No task has failed.")
+    return 0
+
+
+COMMANDS = {
+    "queue start": add_start,
+    "queue stop": add_stop,
+    "queue status": add_status,
+    "queue logs": add_logs,
+    "queue kill": add_kill,
+    "queue remove": add_remove,
+    "queue retry": add_retry,
+    "queue worker": add_worker,
+}

@@ -179,7 +179,7 @@ def row_json(row: Row) -> dict[str, Any]:
     def files(found: Mapping[str, Any]) -> dict[str, Any]:
         return {file: {"data": data} for file, data in found.items()}
 
-    data = {
+    data: dict[str, Any] = {
         "rev": row.rev,
         "timestamp": None if row.timestamp is None else iso(row.timestamp),
         "params": files(row.params),
@@ -222,7 +222,13 @@ def _experiment_json(exp: Any) -> dict[str, Any]:
     if exp.state is not None:
         executor = {"state": exp.state.lower(), "name": exp.executor, "local": None}
         if exp.task is not None:
-            executor["local"] = {"root": None, "log": None, "pid": None, "returncode": exp.task.status, "task_id": exp.task.id}
+            executor["local"] = {
+                "root": None,
+                "log": None,
+                "pid": None,
+                "returncode": exp.task.status,
+                "task_id": exp.task.id,
+            }
     return {"revs": [_state_json(exp.row, exp.name)], "executor": executor, "name": exp.name}
 
 

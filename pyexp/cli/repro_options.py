@@ -9,7 +9,9 @@ from pyexp.pipeline import repro
 
 
 def add_repro_options(parser: ArgumentParser) -> None:
-    parser.add_argument("targets", nargs="*", help="stages, dvc.yaml or .dvc files (default: this directory's dvc.yaml)")
+    parser.add_argument(
+        "targets", nargs="*", help="stages, dvc.yaml or .dvc files (default: this directory's dvc.yaml)"
+    )
     parser.add_argument("-f", "--force", action="store_true", help="run stages even if nothing changed")
     parser.add_argument("-i", "--interactive", action="store_true", help="ask before each stage")
     parser.add_argument("-s", "--single-item", action="store_true", help="only the named stages, not what they need")
@@ -21,7 +23,9 @@ def add_repro_options(parser: ArgumentParser) -> None:
     parser.add_argument("--pull", action="store_true", help="fetch missing data from the remote")
     parser.add_argument("--allow-missing", action="store_true", help="data that is only missing is no reason to run")
     parser.add_argument("--dry", action="store_true", help="say what would run, and why")
-    parser.add_argument("-k", "--keep-going", action="store_true", help="after a failure go on with what does not need it")
+    parser.add_argument(
+        "-k", "--keep-going", action="store_true", help="after a failure go on with what does not need it"
+    )
     parser.add_argument("--ignore-errors", action="store_true", help="after a failure go on with everything")
 
 

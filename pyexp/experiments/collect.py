@@ -6,7 +6,6 @@ directory, an append-only file of msgpack records that may be lost at any time.
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -355,5 +354,3 @@ def row_of(project: Project, rev: str) -> Row:
     row = rows.get(names.revision(project, rev))
     rows.save()
     return row
-
-

@@ -13,18 +13,20 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from pyexp import mutex
 from pyexp import project as projects
-from pyexp.errors import PyexpError, StageFailed
-from pyexp.events import Event, Note, OnEvent, Output, StageEvent, TaskEvent, null
+from pyexp.errors import Locked, PyexpError, StageFailed, UsageError
+from pyexp.events import Event, Note, OnEvent, Output, Progress, StageEvent, TaskEvent, null
 from pyexp.experiments import run
-from pyexp.experiments.taskqueue import Claim, Queue
+from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, Claim, Queue, Worker
 from pyexp.git import refs
 from pyexp.model import ExpRef, Task
 from pyexp.pipeline import command, repro
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from pyexp.project import Project
 
+IDLE_SECONDS = 0.2
 _MAIN = threading.Lock()
 
 
@@ -53,92 +56,184 @@ def log_path(project: Project, task_id: str) -> Path:
 # -- one worker ------------------------------------------------------------------------------------------------------
 
 
-def work(project: Project, on_event: OnEvent = null, stop: Callable[[], bool] = lambda: False) -> None:
-    """Takes tasks, oldest first, until there are none or ``stop`` says so; a task that is stopped is queued again."""
+@dataclass(frozen=True)
+class Terms:
+    """What a worker works by: its name in the queue, and slots (variable -> values) of which each run holds one.
+
+    ``linger_seconds`` is how long it waits for more when the queue is empty.
+    """
+
+    name: str | None = None
+    slots: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    linger_seconds: float = 0.0
+
+
+def work(
+    project: Project,
+    on_event: OnEvent = null,
+    stop: Callable[[], bool] = lambda: False,
+    terms: Terms = Terms(),
+) -> None:
+    """Takes tasks, oldest first, until there are none or ``stop`` says so; a task that is stopped is queued again.
+
+    While other workers still run tasks it waits: a task of one that dies must find somebody to take it.
+    """
     queue = Queue(project)
-    with queue.worker() as me, run.temporary_workspace(project) as directory:
-        while not stop():
-            claim = queue.claim(me)
-            if claim is None:
+    with queue.worker(terms.name) as me, run.temporary_workspace(project) as (directory, lock):
+        last = time.monotonic()
+        while not (stop() or queue.ordered(ORDER_FINISH, me.name) or queue.ordered(ORDER_KILL, me.name)):
+            with _slot(queue, terms.slots) as slot:
+                claim = queue.claim(me) if slot is not None else None
+                if claim is not None and slot is not None:
+                    held = (me.fd, lock, *slot.fds)
+                    _Performance(project, queue, claim, me, on_event, stop).perform(directory, slot.env, held)
+                    last = time.monotonic()
+                    continue
+            others = queue.tasks("running") or (slot is None and queue.tasks("queued"))
+            if not others and time.monotonic() - last >= terms.linger_seconds:
                 return
-            _perform(project, claim, directory, on_event, stop)
+            time.sleep(IDLE_SECONDS)
 
 
-def _perform(project: Project, claim: Claim, directory: Path, on_event: OnEvent, stop: Callable[[], bool]) -> None:
-    task = claim.task
-    on_event(TaskEvent(task.id, task.name, "running"))
-    path = log_path(project, task.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab", buffering=0) as log:
-        write = _logger(log.write)
-        write(f"== experiment '{task.name}', attempt {task.attempt + 1}: {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-        try:
-            outcome = _result(project, claim, directory, log.write, write, on_event, stop)
-        except command.TimedOut:
-            _failed(claim, write, on_event, "took longer than its timeout", None)
-        except command.Cancelled:
-            write("== stopped; queued again\n")
-            claim.move("queued", started=None, owner=None, phase=None)
-            on_event(TaskEvent(task.id, task.name, "queued", "stopped"))
-        except (PyexpError, OSError) as error:
-            status = error.status if isinstance(error, StageFailed) else None
-            _failed(claim, write, on_event, str(error), status)
-        except Exception as bug:
-            write(traceback.format_exc())
-            _failed(claim, write, on_event, f"unexpected error: {bug!r}", None)
-        else:
-            write(f"== done: {outcome.sha}\n")
-            claim.move("done", ended=time.time(), phase=None)
-            refs.delete(project.require_git(), run.TASK_REFS + task.id)
-            on_event(TaskEvent(task.id, task.name, "done"))
+@dataclass(frozen=True)
+class _Slot:
+    env: Mapping[str, str]
+    fds: tuple[int, ...]
+
+
+@contextmanager
+def _slot(queue: Queue, slots: Mapping[str, Sequence[str]]) -> Iterator[_Slot | None]:
+    """One free value of each variable, held for the block; None when one has none free."""
+    directory = queue.directory / "slots"
+    with ExitStack() as stack:
+        env: dict[str, str] = {}
+        fds: list[int] = []
+        for variable, choices in slots.items():
+            for value in choices:
+                path = directory / quote(f"{variable}={value}", safe="=")
+                try:
+                    fds.append(stack.enter_context(mutex.locked(path, timeout=0, what="a slot")))
+                except Locked:
+                    continue
+                env[variable] = value
+                break
+            else:
+                yield None
+                return
+        yield _Slot(env, tuple(fds))
+
+
+def parse_slots(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """``VARIABLE=a,b`` as variable -> values; raises UsageError."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        variable, equals, values = text.partition("=")
+        choices = tuple(value.strip() for value in values.split(",") if value.strip())
+        if not equals or not variable.isidentifier() or not choices:
+            raise UsageError(f"'{text}' are no slots", hint="write VARIABLE=a,b, for instance CUDA_VISIBLE_DEVICES=0,1")
+        found[variable] = choices
+    return found
+
+
+class _Performance:
+    """One task in the hands of one worker, from its first log line to its last state."""
+
+    def __init__(
+        self, project: Project, queue: Queue, claim: Claim, me: Worker, on_event: OnEvent, stop: Callable[[], bool]
+    ) -> None:
+        self.project = project
+        self.queue = queue
+        self.claim = claim
+        self.me = me
+        self.on_event = on_event
+        self.stop = stop
+        self.task = claim.task
+
+    def told_to_stop(self) -> bool:
+        """Whether this very task is to be given up: it, or its worker, has been killed by the user."""
+        return self.queue.ordered(ORDER_STOP, self.task.id) or self.queue.ordered(ORDER_KILL, self.me.name)
+
+    def perform(self, directory: Path, env: Mapping[str, str], hold: tuple[int, ...]) -> None:
+        task = self.task
+        self.on_event(TaskEvent(task.id, task.name, "running"))
+        path = log_path(self.project, task.id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as log:
+            write = _logger(log.write)
+            write(f"== experiment '{task.name}', {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+            around = repro.Surroundings(
+                env={**os.environ, **env},
+                sink=lambda data: (log.write(data), None)[1],
+                stop=lambda: self.stop() or self.told_to_stop(),
+                timeout=task.options.get("timeout"),
+                stdin_null=True,
+                hold=hold,
+            )
+            try:
+                outcome = self.result(directory, around, write)
+            except command.TimedOut:
+                self.failed(write, f"took longer than {task.options.get('timeout')} seconds", None)
+            except command.Cancelled:
+                self.cancelled(write)
+            except (PyexpError, OSError) as error:
+                self.failed(write, str(error), error.status if isinstance(error, StageFailed) else None)
+            except Exception as bug:
+                write(traceback.format_exc())
+                self.failed(write, f"unexpected error: {bug!r}", None)
+            else:
+                write(f"== done: {outcome.sha}\n")
+                self.claim.move("done", ended=time.time(), phase=None)
+                refs.delete(self.project.require_git(), run.TASK_REFS + task.id)
+                self.on_event(TaskEvent(task.id, task.name, "done"))
+        self.queue.forget_order(ORDER_STOP, task.id)
+
+    def cancelled(self, write: Callable[[str], None]) -> None:
+        if self.told_to_stop():
+            self.failed(write, "killed", -signal.SIGINT, again=False)
+            return
+        write("== stopped; queued again\n")
+        self.claim.move("queued", started=None, owner=None, phase=None)
+        self.on_event(TaskEvent(self.task.id, self.task.name, "queued", "stopped"))
+
+    def failed(self, write: Callable[[str], None], why: str, status: int | None, *, again: bool = True) -> None:
+        """A failed task keeps what is known of it; with retries left it is queued again."""
+        tried = int(self.task.options.get("tried") or 0)
+        if again and tried < int(self.task.options.get("retries") or 0):
+            write(f"== failed: {why}; will be tried again\n")
+            self.claim.move("queued", started=None, owner=None, options={**self.task.options, "tried": tried + 1})
+            self.on_event(TaskEvent(self.task.id, self.task.name, "queued", f"failed, will be tried again: {why}"))
+            return
+        write(f"== failed: {why}\n")
+        self.claim.move("failed", ended=time.time(), error=why, status=status)
+        self.on_event(TaskEvent(self.task.id, self.task.name, "failed", why))
+
+    def result(self, directory: Path, around: repro.Surroundings, write: Callable[[str], None]) -> run.Outcome:
+        """Runs the task, unless a worker that died had finished it already; the ref is created last."""
+        task, repo = self.task, self.project.require_git()
+        force = bool(task.options.get("force"))
+        if task.result is not None:
+            outcome = run.Outcome(task.name, task.result, task.baseline, repro.Result())
+            if refs.exists(repo, outcome.ref) == task.result:
+                return outcome
+            return run.publish(repo, outcome, force=force)
+
+        def tell(event: Event) -> None:
+            line = _log_line(event)
+            if line:
+                write(line)
+            if not isinstance(event, (Output, Progress)):
+                self.on_event(event)
+
+        def phase(name: str) -> None:
+            self.claim.update(phase=name)
+
+        outcome = run.execute(self.project, task, directory, around, tell, phase)
+        self.claim.update(result=outcome.sha)
+        return run.publish(repo, outcome, force=force)
 
 
 def _logger(write: Callable[[bytes], object]) -> Callable[[str], None]:
     return lambda text: (write(text.encode("utf-8", "surrogateescape")), None)[1]
-
-
-def _failed(
-    claim: Claim, write: Callable[[str], None], on_event: OnEvent, why: str, status: int | None
-) -> None:
-    write(f"== failed: {why}\n")
-    claim.move("failed", ended=time.time(), error=why, status=status)
-    on_event(TaskEvent(claim.task.id, claim.task.name, "failed", why))
-
-
-def _result(
-    project: Project,
-    claim: Claim,
-    directory: Path,
-    sink: Callable[[bytes], object],
-    write: Callable[[str], None],
-    on_event: OnEvent,
-    stop: Callable[[], bool],
-) -> run.Outcome:
-    """Runs the task, unless a worker that died had finished it already; the ref is created last."""
-    task, repo = claim.task, project.require_git()
-    force = bool(task.options.get("force_name"))
-    if task.result is not None:
-        outcome = run.Outcome(task.name, task.result, task.baseline, repro.Result())
-        if refs.exists(repo, outcome.ref) == task.result:
-            return outcome
-        return run.publish(repo, outcome, force=force)
-
-    def tell(event: Event) -> None:
-        line = _log_line(event)
-        if line:
-            write(line)
-        if not isinstance(event, Output):
-            on_event(event)
-
-    around = repro.Surroundings(
-        sink=lambda data: (sink(data), None)[1],
-        stop=stop,
-        timeout=task.options.get("timeout"),
-        stdin_null=True,
-    )
-    outcome = run.execute(project, task, directory, around, tell, lambda phase: (claim.update(phase=phase), None)[1])
-    claim.update(result=outcome.sha)
-    return run.publish(repo, outcome, force=force)
 
 
 def _log_line(event: Event) -> str | None:
@@ -153,7 +248,9 @@ def _log_line(event: Event) -> str | None:
 # -- the pool --------------------------------------------------------------------------------------------------------
 
 
-def run_all(project: Project, *, jobs: int = 1, on_event: OnEvent = null) -> Summary:
+def run_all(
+    project: Project, *, jobs: int = 1, slots: Mapping[str, Sequence[str]] | None = None, on_event: OnEvent = null
+) -> Summary:
     """Runs everything that is queued, ``jobs`` at a time, and returns when the queue is empty.
 
     A KeyboardInterrupt stops the workers politely (their tasks are queued again) and is raised again; a second one
@@ -168,7 +265,7 @@ def run_all(project: Project, *, jobs: int = 1, on_event: OnEvent = null) -> Sum
         ours, theirs = context.Pipe()
         process = context.Process(
             target=_worker_main,
-            args=(str(project.home.root), project.home._user_config, theirs),
+            args=(str(project.home.root), project.home.user_config, theirs, Terms(slots=dict(slots or {}))),
             name="pyexp-worker",
         )
         with _without_main():
@@ -200,9 +297,7 @@ def _should_replace(queue: Queue, workers: Mapping[Connection, SpawnProcess]) ->
     return len(workers) < len(queue.tasks("queued", "running"))
 
 
-def _hear(
-    connection: Connection, workers: dict[Connection, SpawnProcess], summary: Summary, on_event: OnEvent
-) -> None:
+def _hear(connection: Connection, workers: dict[Connection, SpawnProcess], summary: Summary, on_event: OnEvent) -> None:
     try:
         event = connection.recv()
     except (EOFError, OSError):
@@ -251,7 +346,7 @@ def _without_main() -> Iterator[None]:
             main.__dict__.update(saved)
 
 
-def _worker_main(root: str, user_config: Mapping[str, str], connection: Connection) -> None:
+def _worker_main(root: str, user_config: Mapping[str, str], connection: Connection, terms: Terms) -> None:
     """A worker process: the terminal's Ctrl-C is the pool's business, a dead pool ends the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
@@ -265,7 +360,7 @@ def _worker_main(root: str, user_config: Mapping[str, str], connection: Connecti
 
     project = projects.find(root, user_config=user_config)
     try:
-        work(project, tell, stop)
+        work(project, tell, stop, terms)
     finally:
         project.close()
         connection.close()

@@ -127,9 +127,9 @@ def branch(project: Project, name: str, new: str | None = None) -> str:
     try:
         refs.create(repo, f"refs/heads/{chosen}", exp.sha)
     except RefConflict as conflict:
-        raise GitError(f"git branch '{chosen}' exists already", hint=f"name another: pyexp exp branch {name} NAME") from (
-            conflict
-        )
+        raise GitError(
+            f"git branch '{chosen}' exists already", hint=f"name another: pyexp exp branch {name} NAME"
+        ) from (conflict)
     return chosen
 
 
@@ -201,7 +201,9 @@ def remove(project: Project, selection: Selection, *, queued: bool = False) -> l
         raise UsageError("--keep goes with experiments, not with queued ones")
     found: list[ExpRef] = []
     if rest or not selection.names:
-        found = select(project, Selection(tuple(rest), selection.revs, selection.num, selection.everything, selection.keep))
+        found = select(
+            project, Selection(tuple(rest), selection.revs, selection.num, selection.everything, selection.keep)
+        )
     for state, task in in_queue:
         if not executors.forget(project, state, task):
             raise ExperimentError(f"'{task.name}' is running now", hint=f"stop it first: pyexp queue kill {task.name}")

@@ -47,6 +47,8 @@ class Request:
     message: str | None = None
     force: bool = False
     copy_paths: tuple[str, ...] = ()
+    timeout_seconds: float | None = None
+    retries: int = 0
     options: repro.Options = field(default_factory=repro.Options)
 
 
@@ -137,9 +139,7 @@ def edited_params(project: Project, overrides: Sequence[str], cwd: str = "") -> 
     }
 
 
-def _with_environment(
-    project: Project, around: repro.Surroundings, name: str, baseline: str
-) -> repro.Surroundings:
+def _with_environment(project: Project, around: repro.Surroundings, name: str, baseline: str) -> repro.Surroundings:
     """The surroundings with the variables an experiment's stages see (FORMATS.md §6.3)."""
     env = dict(os.environ if around.env is None else around.env)
     env.update(DVC_EXP_BASELINE_REV=baseline, DVC_EXP_NAME=name, DVC_ROOT=str(project.home.root))
@@ -302,7 +302,12 @@ def capture(
         baseline=baseline,
         created=time.time(),
         overrides=request.overrides,
-        options={**options, "force_name": request.force},
+        options={
+            "repro": options,
+            "force": request.force,
+            "timeout": request.timeout_seconds,
+            "retries": request.retries,
+        },
         message=request.message,
         copy_paths=request.copy_paths,
         env=dict(env or {}),
@@ -337,7 +342,9 @@ def _preflight(
     for path in copied:
         if not os.path.lexists(project.path(path)):
             raise PyexpError(f"'{path}', which should be copied, does not exist", hint="see -C/--copy-paths")
-    made = {stage.relpath(out.path) for address in wanted for stage in (pipeline.stages[address],) for out in stage.outs}
+    made = {
+        stage.relpath(out.path) for address in wanted for stage in (pipeline.stages[address],) for out in stage.outs
+    }
     for address in wanted:
         stage = pipeline.stages[address]
         for relpath in (*map(stage.relpath, stage.deps), *(stage.relpath(spec.file) for spec in stage.params)):
@@ -382,22 +389,21 @@ def run_temp(
     task = capture(project, replace(request, name=name), baseline, named=request.name is not None)
     if on_name is not None:
         on_name(name)
-    with temporary_workspace(project) as directory:
-        return publish(
-            project.require_git(), execute(project, task, directory, around, on_event), force=request.force
-        )
+    with temporary_workspace(project) as (directory, lock):
+        outcome = execute(project, task, directory, replace(around, hold=(*around.hold, lock)), on_event)
+        return publish(project.require_git(), outcome, force=request.force)
 
 
 @contextmanager
-def temporary_workspace(project: Project) -> Iterator[Path]:
-    """A warm directory nobody else uses: the first free one under ``work/``."""
+def temporary_workspace(project: Project) -> Iterator[tuple[Path, int]]:
+    """A warm directory nobody else uses, the first free one under ``work/``, and the descriptor of its lock."""
     top = project.home.scratch / "work"
     top.mkdir(parents=True, exist_ok=True, mode=0o700)
     number = 0
     while True:
         try:
-            with mutex.locked(top / f"{number}.lock", timeout=0, what=f"work directory {number}"):
-                yield top / str(number)
+            with mutex.locked(top / f"{number}.lock", timeout=0, what=f"work directory {number}") as fd:
+                yield top / str(number), fd
                 return
         except Locked as error:
             if f"work directory {number}" not in error.message:
@@ -425,14 +431,16 @@ def execute(
     copy = project.workspace_copy(directory, statcache=directory.with_suffix(".statcache"))
     _copy_along(project, copy, task.copy_paths)
     _restore_persistent(copy, pipeline)
-    options = repro.Options(**{key: _tuple(value) for key, value in task.options.items() if key != "force_name"})
+    options = repro.Options(**{key: _tuple(value) for key, value in task.options["repro"].items()})
     phase("stage")
-    force = bool(task.options.get("force_name"))
+    force = bool(task.options["force"])
     try:
         result = repro.repro(
             copy,
             replace(options, force=force or options.force),
-            _with_environment(project, replace(around, env={**(around.env or os.environ), **task.env}), task.name, task.baseline),
+            _with_environment(
+                project, replace(around, env={**(around.env or os.environ), **task.env}), task.name, task.baseline
+            ),
             on_event,
         )
         phase("collection")

@@ -134,11 +134,11 @@ def _kept(columns: Sequence[Column], lines: Sequence[Line], choice: Choice) -> l
     for index, column in enumerate(columns):
         if keep is not None and keep.search(column.name):
             kept.append(index)
-        elif drop is not None and drop.search(column.name):
-            continue
-        elif not _chosen(column, choice):
-            continue
-        elif choice.only_changed and not _varies(line.cells[index] for line in lines):
+        elif (
+            (drop is not None and drop.search(column.name))
+            or not _chosen(column, choice)
+            or (choice.only_changed and not _varies(line.cells[index] for line in lines))
+        ):
             continue
         else:
             kept.append(index)
@@ -263,8 +263,13 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any], everything: bool) -
         a, b = _flat(old.get(path, {})), _flat(new.get(path, {}))
         for key in sorted({*a, *b}):
             change = Change(path, key, a.get(key, MISSING), b.get(key, MISSING))
-            if everything or change.old != change.new or type(change.old) is not type(change.new) and (
-                isinstance(change.old, bool) != isinstance(change.new, bool)
+            if (
+                everything
+                or change.old != change.new
+                or (
+                    type(change.old) is not type(change.new)
+                    and (isinstance(change.old, bool) != isinstance(change.new, bool))
+                )
             ):
                 found.append(change)
     return found

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 MAX_LOST = 3
+ORDER_FINISH, ORDER_KILL, ORDER_STOP = "finish", "kill", "stop"
 State = Literal["queued", "running", "done", "failed"]
 STATES: tuple[State, ...] = ("running", "queued", "failed", "done")
 _FIELDS = frozenset(field.name for field in fields(Task))
@@ -144,11 +145,12 @@ class Queue:
                 if task is None:
                     continue
                 lost = replace(task, attempt=task.attempt + 1, owner=None)
-                over = lost.attempt >= MAX_LOST and task.result is None
+                killed = self.ordered(ORDER_STOP, task.id)
+                over = (killed or lost.attempt >= MAX_LOST) and task.result is None
                 if over:
-                    lost = replace(
-                        lost, ended=time.time(), error=f"its worker died {lost.attempt} times (killed, or out of memory?)"
-                    )
+                    why = "killed" if killed else f"its worker died {lost.attempt} times (killed, or out of memory?)"
+                    lost = replace(lost, ended=time.time(), error=why)
+                    self.forget_order(ORDER_STOP, task.id)
                 state: State = "failed" if over else "queued"
                 (self.directory / state).mkdir(exist_ok=True)
                 _write(path, lost)
@@ -160,23 +162,51 @@ class Queue:
                     os.unlink(self.directory / "workers" / worker)
         return back
 
+    def order(self, what: str, name: str) -> None:
+        """Leaves an order for a worker (finish, kill) or for whoever runs a task (stop)."""
+        directory = self.directory / "orders"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{what}-{name}").touch()
+
+    def ordered(self, what: str, name: str) -> bool:
+        return os.path.exists(self.directory / "orders" / f"{what}-{name}")
+
+    def forget_order(self, what: str, name: str) -> None:
+        (self.directory / "orders" / f"{what}-{name}").unlink(missing_ok=True)
+
+    def move(self, task: Task, old: State, new: State, **changes: Any) -> bool:
+        """Moves a task nobody runs from one state to another; False when it has left ``old`` meanwhile."""
+        for name in self._files(old):
+            if name.partition("-")[2].partition("@")[0] == task.id:
+                (self.directory / new).mkdir(parents=True, exist_ok=True)
+                target = self.directory / new / f"{time.time_ns():020d}-{task.id}"
+                try:
+                    os.rename(self.directory / old / name, target)
+                except FileNotFoundError:
+                    return False
+                _write(target, replace(task, **changes))
+                return True
+        return False
+
     @contextmanager
-    def worker(self) -> Iterator[Worker]:
+    def worker(self, name: str | None = None) -> Iterator[Worker]:
         """Checks a worker in: it is alive, for all to see, as long as the block lasts."""
         directory = self.directory / "workers"
         directory.mkdir(parents=True, exist_ok=True)
-        name = f"{os.getpid()}-{os.urandom(6).hex()}"
+        name = name or f"{os.getpid()}-{os.urandom(6).hex()}"
         path = directory / name
         owner = {"host": socket.gethostname(), "boot": boot_id(), "pid": os.getpid(), "since": time.time()}
-        with mutex.locked(path, what="a worker's mark"):
+        with mutex.locked(path, what="a worker's mark") as fd:
             # Rewritten in place, not by rename: the lock belongs to this very file.
             with path.open("r+b") as file:
                 file.write(msgpack.packb(owner))
                 file.truncate()
             try:
-                yield Worker(name, owner)
+                yield Worker(name, owner, fd)
             finally:
                 path.unlink(missing_ok=True)
+                for order in (ORDER_FINISH, ORDER_KILL):
+                    (self.directory / "orders" / f"{order}-{name}").unlink(missing_ok=True)
 
     def workers(self) -> list[str]:
         """The names of living workers."""
@@ -187,11 +217,12 @@ class Queue:
 
 
 class Worker:
-    """A checked-in worker: its name in the queue, and who it is."""
+    """A checked-in worker: its name in the queue, who it is, and the descriptor its life hangs on."""
 
-    def __init__(self, name: str, owner: dict[str, Any]) -> None:
+    def __init__(self, name: str, owner: dict[str, Any], fd: int) -> None:
         self.name = name
         self.owner = owner
+        self.fd = fd
 
 
 class Claim:

@@ -195,5 +195,3 @@ def _kill_group(process: subprocess.Popen[bytes], number: int) -> None:
         return
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
-
-

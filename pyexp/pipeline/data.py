@@ -67,10 +67,14 @@ def _addable(project: Project, pipeline: Pipeline, path: str, cwd: str) -> str:
     if not os.path.lexists(project.path(relpath)):
         raise PyexpError(f"'{path}' does not exist", hint="check the name; paths are seen from the current directory")
     if os.path.basename(relpath) in ("dvc.yaml", LOCK_FILE, ".dvcignore") or relpath.endswith(".dvc"):
-        raise PyexpError(f"'{path}' describes the pipeline, it is not data", hint=f"give it to git: pyexp git add {path}")
+        raise PyexpError(
+            f"'{path}' describes the pipeline, it is not data", hint=f"give it to git: pyexp git add {path}"
+        )
     pattern = project.ignore.explain(relpath, os.path.isdir(project.path(relpath)))
     if pattern is not None:
-        raise PyexpError(f"'{path}' is ignored by {pattern[0]}:{pattern[1]}: {pattern[2]}", hint="change that line first")
+        raise PyexpError(
+            f"'{path}' is ignored by {pattern[0]}:{pattern[1]}: {pattern[2]}", hint="change that line first"
+        )
     for owner, stage, _ in pipeline.outs():
         if relpath == owner and not stage.is_data:
             raise GraphError(
@@ -100,7 +104,9 @@ def _with_member(workspace: Workspace, stage: StageSpec, lock: StageLock, below:
     now = workspace.keep(f"{out}/{below}") if commit else workspace.content(f"{out}/{below}")
     assert now is not None
     store = workspace.project.store()
-    files = dict(store.read_tree(recorded.oid).files) if recorded is not None and recorded.oid.algo == store.algo else {}
+    files = (
+        dict(store.read_tree(recorded.oid).files) if recorded is not None and recorded.oid.algo == store.algo else {}
+    )
     files = {path: file for path, file in files.items() if path != below and not path.startswith(f"{below}/")}
     if now.tree is not None:
         files.update({f"{below}/{path}": file for path, file in now.tree.files.items()})
@@ -404,5 +410,3 @@ def status(
     with suppress(OSError):  # a read-only project can be looked at; it only pays again next time
         project.statcache.save()
     return found
-
-

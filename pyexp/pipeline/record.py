@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyexp.errors import PyexpError, StageFailed
 from pyexp.events import Note, OnEvent
 from pyexp.formats import lockfile, values
-from pyexp.model import Content, LockEntry, OutSpec, StageLock, StageSpec
+from pyexp.model import Content, LockEntry, StageLock, StageSpec
 from pyexp.pipeline import plan, stagecache
 from pyexp.pipeline.load import lock_path
 from pyexp.pipeline.workspace import Workspace
@@ -86,7 +86,10 @@ def warn_of_changed_inputs(workspace: Workspace, stage: StageSpec, now: StageLoc
         found = workspace.content(stage.relpath(dep), entry.oid.algo if entry else None)
         if not plan.same(entry, found):
             on_event(
-                Note(f"'{stage.relpath(dep)}' changed while stage '{stage.address}' ran; run it again for its sake", "warning")
+                Note(
+                    f"'{stage.relpath(dep)}' changed while stage '{stage.address}' ran; run it again for its sake",
+                    "warning",
+                )
             )
 
 
@@ -202,5 +205,3 @@ def write(project: Project, stage: StageSpec, lock: StageLock) -> list[str]:
             assert stage.name is not None
             new = lockfile.update_lock(text, file, {stage.name: lock})
         return [file] if project.write_text(file, new) else []
-
-

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pyexp.errors import PyexpError, StageFailed
 from pyexp.events import Note, OnEvent, Output, StageEvent, null
-from pyexp.model import StageLock, StageSpec
+from pyexp.model import OutSpec, StageLock, StageSpec
 from pyexp.pipeline import command, plan, record, share, stagecache
 from pyexp.pipeline.load import PIPELINE_FILE, Pipeline, open_workspace, resolve
 from pyexp.pipeline.workspace import Workspace, missing_params
@@ -232,7 +232,7 @@ class _Run:
         return False
 
     @staticmethod
-    def lost(reasons: list[plan.Reason], gone: list[object]) -> bool:
+    def lost(reasons: list[plan.Reason], gone: list[OutSpec]) -> bool:
         """Whether the cache lacks what the workspace still has: it is put back by recording it again."""
         return not gone and any(reason.word == "not in cache" for reason in reasons)
 
@@ -335,7 +335,7 @@ class _Run:
         recorded = {entry.path: entry.entry for entry in lock.outs}
         for reason in outs:
             entry = recorded[reason.path]
-            if not plan.same(entry, self.workspace.content(stage.relpath(reason.path), entry and entry.oid.algo)):
+            if not plan.same(entry, self.workspace.content(stage.relpath(reason.path), entry.oid.algo if entry else None)):
                 return False
         if not self.options.dry:
             for reason in outs:
@@ -445,9 +445,7 @@ def _texts(reasons: Iterable[plan.Reason]) -> tuple[str, ...]:
 
 
 def _failed(stage: StageSpec, why: str, hint: str | None, status: int | None = None) -> StageFailed:
-    return StageFailed(
-        f"failed to reproduce '{stage.address}': {why}", stage=stage.address, status=status, hint=hint
-    )
+    return StageFailed(f"failed to reproduce '{stage.address}': {why}", stage=stage.address, status=status, hint=hint)
 
 
 def _how_it_ended(status: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyexp.errors import FormatError, MissingObject, PyexpError
 from pyexp.events import OnEvent, null
 from pyexp.formats import values
-from pyexp.model import Content, Entry, Oid, OutSpec, StageLock, StageSpec
+from pyexp.model import Content, Entry, Oid, StageLock, StageSpec
 from pyexp.objects import build, checkout
 from pyexp.pipeline.plan import Observed
 
@@ -77,9 +77,7 @@ class Workspace:
         """Everything ``plan`` wants to know of a stage; ``outs=False`` leaves the outputs out."""
         recorded = {entry.path: entry.entry for entry in lock.deps}
         deps = {
-            dep: self.content(stage.relpath(dep), _algo(recorded.get(dep)))
-            for dep in stage.deps
-            if not stage.frozen
+            dep: self.content(stage.relpath(dep), _algo(recorded.get(dep))) for dep in stage.deps if not stage.frozen
         }
         params = {spec.file: self.params(stage.relpath(spec.file)) for spec in stage.params if not stage.frozen}
         if not outs:
@@ -104,7 +102,9 @@ class Workspace:
             return False
         return not store.missing({Oid(tree.algo, file.hex) for file in tree.files.values()})
 
-    def restore(self, relpath: str, entry: Entry | None, *, force: bool = False, relink: bool = False) -> checkout.Changes:
+    def restore(
+        self, relpath: str, entry: Entry | None, *, force: bool = False, relink: bool = False
+    ) -> checkout.Changes:
         """Makes a path hold what ``entry`` says, from the cache (None: removes it).
 
         Raises UnsafeCheckout when bytes saved nowhere would go, MissingObject when the cache lacks something.
@@ -160,5 +160,3 @@ def missing_params(stage: StageSpec, workspace: Workspace) -> None:
                     path=relpath,
                     hint=f"add it there, or take it out of {stage.file}",
                 )
-
-
