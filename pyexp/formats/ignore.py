@@ -1,211 +1,230 @@
-"""``.dvcignore`` and ``.gitignore``: patterns to a predicate, with git's rules (gitignore(5)).
+"""Patterns of .dvcignore and .gitignore files: whether a path is left alone.
 
-Deeper files override shallower ones, later lines override earlier ones, ``!`` brings back, ``/`` anchors, a trailing
-``/`` means directories only, ``**`` crosses directories; below an ignored directory nothing can be brought back.
+The rules are git's: the last pattern that matches decides, deeper files over higher ones, ``!`` takes back, a slash in
+a pattern ties it to its directory, a slash at its end asks for a directory, and nothing below an ignored directory can
+be taken back. Control directories are always ignored. Case counts.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
-BUILT_IN = frozenset({".git", ".hg", ".dvc", ".pyexp"})
+CONTROL_DIRS = frozenset({".git", ".hg", ".dvc", ".pyexp"})
+
+Texts = Callable[[str], str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """One line of an ignore file, compiled."""
+class Pattern(NamedTuple):
+    """One line of an ignore file; ``regex`` matches paths relative to the file's directory, or names alone."""
 
     text: str
     line: int
     negated: bool
-    dirs_only: bool
+    dir_only: bool
+    by_name: bool
     regex: re.Pattern[str]
 
 
-def parse(text: str) -> list[Pattern]:
-    """The patterns of an ignore file, in order; comments and blank lines are left out."""
-    found: list[Pattern] = []
-    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
-        line = raw.removesuffix("\r")
-        stripped = line.rstrip(" ")
-        if len(stripped) < len(line) and stripped.endswith("\\"):
-            backslashes = len(stripped) - len(stripped.rstrip("\\"))
-            if backslashes % 2:
-                stripped += " "
-        if not stripped or stripped.startswith("#"):
-            continue
-        body = stripped[1:] if stripped.startswith("!") else stripped
-        dirs_only = body.endswith("/")
-        body = body.rstrip("/") if dirs_only else body
-        if not body:
-            continue
-        regex = _compile(body)
-        if regex is not None:
-            found.append(Pattern(stripped, number, stripped.startswith("!"), dirs_only, regex))
-    return found
-
-
-def _compile(body: str) -> re.Pattern[str] | None:
-    anchored = "/" in body
-    body = body.removeprefix("/")
-    try:
-        return re.compile(("" if anchored else r"(?:.*/)?") + _translate(body) + r"\Z", re.DOTALL)
-    except re.error:
-        return None  # git takes a broken class as a pattern that matches nothing
-
-
-def _translate(body: str) -> str:
-    """A gitignore glob as a regular expression over the path from the ignore file's directory."""
-    out: list[str] = []
-    index = 0
-    while index < len(body):
-        char = body[index]
-        if body.startswith("**", index) and (index == 0 or body[index - 1] == "/"):
-            after = index + 2
-            if after == len(body):
-                out.append(".+")
-                break
-            if body[after] == "/":
-                out.append(r"(?:[^/]+/)*")
-                index = after + 1
-                continue
-        if char == "*":
-            while index < len(body) and body[index] == "*":
-                index += 1
-            out.append("[^/]*")
-            continue
-        if char == "?":
-            out.append("[^/]")
-        elif char == "\\":
-            index += 1
-            if index == len(body):
-                raise re.error("trailing backslash")
-            out.append(re.escape(body[index]))
-        elif char == "[":
-            text, index = _character_class(body, index)
-            out.append(text)
-            continue
-        else:
-            out.append(re.escape(char))
-        index += 1
-    return "".join(out)
-
-
-_POSIX = {
-    "alpha": "a-zA-Z",
-    "digit": "0-9",
-    "alnum": "a-zA-Z0-9",
-    "upper": "A-Z",
-    "lower": "a-z",
-    "space": r"\s",
-    "blank": r" \t",
-    "punct": r"!-/:-@\[-`{-~",
-    "xdigit": "0-9A-Fa-f",
-    "cntrl": r"\x00-\x1f\x7f",
-    "graph": "!-~",
-    "print": " -~",
-}
-
-
-def _character_class(body: str, start: int) -> tuple[str, int]:
-    """A bracket expression and the index behind it; raises re.error when it is not closed."""
-    index = start + 1
-    negated = index < len(body) and body[index] in "!^"
-    index += negated
-    items: list[str] = []
-    first = True
-    while True:
-        if index >= len(body):
-            raise re.error("unterminated character class")
-        char = body[index]
-        if char == "]" and not first:
-            break
-        first = False
-        if body.startswith("[:", index):
-            end = body.find(":]", index)
-            name = body[index + 2 : end] if end > 0 else ""
-            if name not in _POSIX:
-                raise re.error("unknown character class")
-            items.append(_POSIX[name])
-            index = end + 2
-            continue
-        low, index = _class_char(body, index)
-        if index + 1 < len(body) and body[index] == "-" and body[index + 1] != "]":
-            high, index = _class_char(body, index + 1)
-            if low <= high:
-                items.append(f"{re.escape(low)}-{re.escape(high)}")
-            continue
-        items.append(re.escape(low))
-    inner = "".join(items)
-    if not inner:
-        return ("[^/]" if negated else r"(?!)"), index + 1
-    return f"(?!/)[{'^' if negated else ''}{inner}]", index + 1
-
-
-def _class_char(body: str, index: int) -> tuple[str, int]:
-    if body[index] == "\\":
-        index += 1
-        if index >= len(body):
-            raise re.error("trailing backslash")
-    return body[index], index + 1
-
-
 class Ignore:
-    """The ignore files of a tree; ``texts(directory)`` gives the one of a directory ('' for the top), or None.
+    """The rules of a tree: ``texts`` gives the ignore file's text of a directory (relpath, "" for the top), or None.
 
-    Files are read when a path below their directory is first asked for, and once. Paths are posix relpaths.
+    Each directory's file is read once, when a path below it is first asked about.
     """
 
-    def __init__(self, texts: Callable[[str], str | None], *, name: str = ".dvcignore") -> None:
+    def __init__(self, texts: Texts, name: str = ".dvcignore") -> None:
         self._texts = texts
         self._name = name
-        self._files: dict[str, list[Pattern]] = {}
-        self._dirs: dict[str, bool] = {"": False}
-
-    def _patterns(self, directory: str) -> list[Pattern]:
-        known = self._files.get(directory)
-        if known is None:
-            text = self._texts(directory)
-            known = self._files[directory] = parse(text) if text else []
-        return known
+        self._patterns: dict[str, tuple[Pattern, ...]] = {}
+        # Directory -> the rule that ignores it or one above it.
+        self._directories: dict[str, tuple[str, Pattern | None] | None] = {"": None}
 
     def match(self, relpath: str, is_dir: bool) -> bool:
-        """Whether a path is ignored, by itself or with a directory above it."""
-        directory, _, name = relpath.rpartition("/")
-        if self._ignored_dir(directory) or name in BUILT_IN:
-            return True
-        found = self._deciding(relpath, is_dir)
-        return found is not None and not found[1].negated
-
-    def _ignored_dir(self, directory: str) -> bool:
-        known = self._dirs.get(directory)
-        if known is None:
-            known = self._dirs[directory] = self.match(directory, True)
-        return known
-
-    def _deciding(self, relpath: str, is_dir: bool) -> tuple[str, Pattern] | None:
-        """The last pattern, deepest file first, that matches this very path."""
-        directory = relpath.rpartition("/")[0]
-        while True:
-            below = relpath[len(directory) + 1 :] if directory else relpath
-            for pattern in reversed(self._patterns(directory)):
-                if (is_dir or not pattern.dirs_only) and pattern.regex.match(below):
-                    return directory, pattern
-            if not directory:
-                return None
-            directory = directory.rpartition("/")[0]
+        """Whether a path (posix, relative to the top) is ignored, by itself or with a directory above it."""
+        return self._verdict(relpath, is_dir) is not None
 
     def explain(self, relpath: str, is_dir: bool) -> tuple[str, int, str] | None:
-        """The file, line and pattern by which a path is ignored, or None when it is not."""
-        parts = relpath.split("/")
-        for depth in range(1, len(parts) + 1):
-            path = "/".join(parts[:depth])
-            found = self._deciding(path, is_dir or depth < len(parts))
-            if found is not None and not found[1].negated:
-                directory, pattern = found
-                return (f"{directory}/{self._name}" if directory else self._name), pattern.line, pattern.text
-            if parts[depth - 1] in BUILT_IN:
-                return "(built in)", 0, parts[depth - 1]
-        return None
+        """File, line and pattern that ignore a path; file and pattern are empty for control directories."""
+        verdict = self._verdict(relpath, is_dir)
+        if verdict is None:
+            return None
+        directory, pattern = verdict
+        if pattern is None:
+            return "", 0, ""
+        return (f"{directory}/{self._name}" if directory else self._name), pattern.line, pattern.text
+
+    def _verdict(self, relpath: str, is_dir: bool) -> tuple[str, Pattern | None] | None:
+        relpath = relpath.rstrip("/")
+        if not relpath:
+            return None
+        parent, _, name = relpath.rpartition("/")
+        above = self._directory(parent)
+        return above if above is not None else self._decide(parent, name, is_dir)
+
+    def _directory(self, relpath: str) -> tuple[str, Pattern | None] | None:
+        # Walked from the top, without recursion: paths come from strangers.
+        if relpath in self._directories:
+            return self._directories[relpath]
+        parent, verdict = "", None
+        for name in relpath.split("/"):
+            path = f"{parent}/{name}" if parent else name
+            if verdict is None:
+                if path not in self._directories:
+                    self._directories[path] = self._decide(parent, name, True)
+                verdict = self._directories[path]
+            else:
+                self._directories[path] = verdict
+            parent = path
+        return verdict
+
+    def _decide(self, parent: str, name: str, is_dir: bool) -> tuple[str, Pattern | None] | None:
+        if name in CONTROL_DIRS and (is_dir or name == ".git"):
+            return "", None
+        directory, below = parent, name
+        while True:
+            for pattern in reversed(self._of(directory)):
+                if (is_dir or not pattern.dir_only) and pattern.regex.match(name if pattern.by_name else below):
+                    return None if pattern.negated else (directory, pattern)
+            if not directory:
+                return None
+            directory, _, last = directory.rpartition("/")
+            below = f"{last}/{below}"
+
+    def _of(self, directory: str) -> tuple[Pattern, ...]:
+        found = self._patterns.get(directory)
+        if found is None:
+            text = self._texts(directory)
+            found = self._patterns[directory] = parse(text) if text else ()
+        return found
+
+
+def parse(text: str) -> tuple[Pattern, ...]:
+    """The patterns of an ignore file; lines that can match nothing are left out."""
+    found: list[Pattern] = []
+    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        line = _trimmed(raw.removesuffix("\r"))
+        if not line or line.startswith("#"):
+            continue
+        body = line
+        negated = body.startswith("!")
+        if negated:
+            body = body[1:]
+        dir_only = body.endswith("/")
+        if dir_only:
+            body = body[:-1]
+        if not body:
+            continue
+        by_name = "/" not in body
+        regex = _regex(body.removeprefix("/"))
+        if regex is not None:
+            found.append(Pattern(line, number, negated, dir_only, by_name, regex))
+    return tuple(found)
+
+
+def _trimmed(line: str) -> str:
+    """Without the blanks at the end, unless a backslash keeps the last one."""
+    kept = line.rstrip(" ")
+    if kept != line:
+        slashes = len(kept) - len(kept.rstrip("\\"))
+        if slashes % 2:
+            kept += " "
+    return kept
+
+
+_CLASSES = {
+    "alnum": "a-zA-Z0-9", "alpha": "a-zA-Z", "blank": " \\t", "cntrl": "\\x00-\\x1f\\x7f", "digit": "0-9",
+    "graph": "\\x21-\\x7e", "lower": "a-z", "print": "\\x20-\\x7e", "punct": "!-/:-@\\[-`{-~", "space": " \\t\\n\\r\\f\\v",
+    "upper": "A-Z", "xdigit": "0-9A-Fa-f",
+}  # fmt: skip
+
+
+def _regex(pattern: str) -> re.Pattern[str] | None:
+    """The regular expression of a glob; None for one that git takes to match nothing."""
+    out: list[str] = []
+    at = 0
+    size = len(pattern)
+    while at < size:
+        character = pattern[at]
+        if character == "*":
+            stop = at
+            while stop < size and pattern[stop] == "*":
+                stop += 1
+            starts = at == 0 or pattern[at - 1] == "/"
+            if stop - at >= 2 and starts and (stop == size or pattern[stop] == "/"):
+                if stop == size:
+                    out.append(".*" if at == 0 else ".+")
+                else:
+                    out.append("(?:.*/)?")
+                    stop += 1
+            else:
+                out.append("[^/]*")
+            at = stop
+        elif character == "?":
+            out.append("[^/]")
+            at += 1
+        elif character == "[":
+            found = _bracket(pattern, at)
+            if found is None:
+                return None
+            at = found[1]
+            out.append(found[0])
+        elif character == "\\":
+            if at + 1 == size:
+                return None
+            out.append(re.escape(pattern[at + 1]))
+            at += 2
+        else:
+            out.append(re.escape(character))
+            at += 1
+    return re.compile("".join(out) + r"\Z", re.DOTALL)
+
+
+def _bracket(pattern: str, start: int) -> tuple[str, int] | None:
+    """A bracket expression from ``[`` on: its regular expression and where it ends; None when it is not closed."""
+    at = start + 1
+    size = len(pattern)
+    negated = at < size and pattern[at] in "!^"
+    if negated:
+        at += 1
+    first = at
+    parts: list[str] = []
+    low: str | None = None  # what a "-" could start a range from
+    while at < size:
+        character = pattern[at]
+        if character == "]" and at > first:
+            inside = "".join(parts)
+            if negated:
+                return f"[^/{inside}]", at + 1
+            return (f"(?!/)[{inside}]" if inside else "(?!)"), at + 1
+        if pattern.startswith("[:", at):
+            end = pattern.find(":]", at)
+            if end < 0 or pattern[at + 2 : end] not in _CLASSES:
+                return None
+            parts.append(_CLASSES[pattern[at + 2 : end]])
+            at, low = end + 2, None
+            continue
+        if character == "-" and low is not None and at + 1 < size and pattern[at + 1] != "]":
+            at += 1
+            if pattern[at] == "\\":
+                at += 1
+                if at == size:
+                    return None
+            high = pattern[at]
+            if low <= high:
+                parts.append(f"{_escaped(low)}-{_escaped(high)}")
+            at, low = at + 1, None
+            continue
+        if character == "\\":
+            at += 1
+            if at == size:
+                return None
+            character = pattern[at]
+        parts.append(_escaped(character))
+        low = character
+        at += 1
+    return None
+
+
+def _escaped(character: str) -> str:
+    return "\\" + character if character in "\\]^-[&~|" else character

@@ -293,6 +293,11 @@ def _composite(node: Any) -> bool:
     return isinstance(node, (ListNode, Mapping, list))
 
 
+def _name(node: Any) -> str:
+    """A value in a generated stage's name; as in DVC, a boolean that came by ``${…}`` is ``True``, not ``true``."""
+    return str(node.value) if isinstance(node, Leaf) else as_text(node)
+
+
 def foreach(context: Context, data: Any) -> dict[str, Context]:
     """What a ``foreach`` generates: key -> context with ``item`` (and ``key`` for a mapping). Raises TemplateError."""
     nodes = context.nodes(data)
@@ -309,7 +314,7 @@ def foreach(context: Context, data: Any) -> dict[str, Context]:
     if any(_composite(item) for item in items):
         named = {str(index): item for index, item in enumerate(items)}
     else:
-        named = {as_text(plain(item)): item for item in items}
+        named = {_name(item): item for item in items}
     return {key: context.extended({"item": node}) for key, node in named.items()}
 
 
@@ -326,9 +331,7 @@ def matrix(context: Context, data: Mapping[str, Any]) -> dict[str, Context]:
     generated: dict[str, Context] = {}
     for combination in itertools.product(*(enumerate(choices) for choices in axes.values())):
         chosen = dict(zip(axes, combination, strict=True))
-        key = "-".join(
-            f"{name}{index}" if _composite(node) else as_text(plain(node)) for name, (index, node) in chosen.items()
-        )
+        key = "-".join(f"{name}{index}" if _composite(node) else _name(node) for name, (index, node) in chosen.items())
         item = {name: node for name, (_, node) in chosen.items()}
         generated[key] = context.extended({"item": item, "key": Leaf(key, "", "key", True)})
     return generated
