@@ -220,8 +220,14 @@ def _problem(section: str, key: str, value: str) -> str | None:
 
 def is_secret(option: str) -> bool:
     """Whether an option's value is not to be shown: passwords, keys, tokens."""
-    name = option.rpartition(".")[2]
-    return _SECRET.search(name) is not None and name not in ("keyfile", "key_path", "access_key_id", "oss_key_id")
+    section, _, name = option.partition(".")
+    name = name.rpartition(".")[2] or name
+    known = SCHEMA.get(section, {})
+    return (
+        _SECRET.search(name) is not None
+        and known.get(name, _TEXT) == _TEXT
+        and not name.endswith(("file", "path", "_id", "_command"))
+    )
 
 
 def split_option(option: str) -> tuple[str, str]:
@@ -242,9 +248,9 @@ def set_option(text: str, path: str, option: str, value: str | None) -> str:
     ``remote.NAME`` with None takes out the whole section. Raises UsageError for an option or value that would not be
     accepted, FormatError when the text is wrong as it is.
     """
-    parse(text, path)
-    if value is None and option.count(".") == 1 and option.split(".")[0].lower() in NAMED:
-        kind, name = option.lower().split(".")
+    sections = parse(text, path)
+    kind, _, name = option.strip().lower().partition(".")
+    if value is None and kind in NAMED and f'{kind} "{name}"' in sections:
         return _without_section(text, path, f'{kind} "{name}"')
     section, key = split_option(option)
     known = list(_lines(text, path))
