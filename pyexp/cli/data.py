@@ -1,16 +1,14 @@
-"""``add``, ``remove``, ``checkout``, ``commit``, ``status`` and ``gc``: data and the cache."""
+"""``add``, ``remove``, ``checkout``, ``commit`` and ``status``: tracked data."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from pyexp.cli import render
-from pyexp.cli.console import Console, size
-from pyexp.cli.exp_show import add_scope_options
+from pyexp.cli import tables
+from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
 from pyexp.errors import UsageError
-from pyexp.experiments import manage
 from pyexp.model import StageSpec
 from pyexp.pipeline import data
 from pyexp.pipeline.load import open_workspace
@@ -141,7 +139,7 @@ def _status(args: Namespace, console: Console) -> int:
         tracked = bool(found) or bool(open_workspace(where.project).stages)
     if args.json:
         if not console.quiet:
-            console.out(render.to_json({stage.address: _groups(reasons) for stage, reasons in found}))
+            console.out(tables.to_json({stage.address: _groups(reasons) for stage, reasons in found}))
     elif not tracked:
         console.info("There are no data or pipelines tracked in this project yet.\nSee: pyexp add, pyexp stage add")
     elif not found:
@@ -184,47 +182,10 @@ def _lines(stage: StageSpec, reasons: Sequence[Reason]) -> str:
     return "\n".join(lines)
 
 
-def add_gc(parser: ArgumentParser) -> None:
-    add_scope_options(parser)
-    parser.add_argument("-w", "--workspace", action="store_true", help="keep what the workspace's lock files name")
-    parser.add_argument("--all-experiments", action="store_true", help="keep what experiments name")
-    parser.add_argument("--date", metavar="YYYY-MM-DD", help="keep what commits since that day name")
-    parser.add_argument("--dry", action="store_true", help="only say what would be removed")
-    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
-    parser.set_defaults(run=_gc)
-
-
-def _gc(args: Namespace, console: Console) -> int:
-    scope = manage.CacheScope(
-        workspace=args.workspace,
-        all_branches=args.all_branches,
-        all_tags=args.all_tags,
-        all_commits=args.all_commits,
-        all_experiments=args.all_experiments,
-        revs=tuple(args.rev),
-        num=args.num,
-        date=args.date,
-    )
-    with opened(args) as where:
-        planned = manage.gc_cache(where.project, scope, dry=True)
-        count = sum(found.count for found in planned.values())
-        freed = size(sum(found.size_bytes for found in planned.values()))
-        if args.dry:
-            console.info(f"Would remove {count} objects ({freed}) from the cache.")
-            return 0
-        question = f"This removes {count} objects ({freed}) from the cache that nothing in the scope needs. Go on?"
-        if count and not args.force and not console.confirm(question, default=True):
-            return 1
-        manage.gc_cache(where.project, scope)
-    console.info(f"Removed {count} objects ({freed}) from the cache." if count else "No unused objects in the cache.")
-    return 0
-
-
 COMMANDS = {
     "add": add_add,
     "remove": add_remove,
     "checkout": add_checkout,
     "commit": add_commit,
     "status": add_status,
-    "gc": add_gc,
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pyexp.cli import render
+from pyexp.cli import tables
 from pyexp.cli.console import Console
-from pyexp.cli.exp_show import add_scope_options
 from pyexp.cli.opening import opened
+from pyexp.cli.shared_options import add_scope_options
 from pyexp.errors import UsageError
 from pyexp.experiments import manage
 
@@ -112,7 +112,7 @@ def _save(args: Namespace, console: Console) -> int:
             on_event=console.event,
         )
     if args.json:
-        console.out(render.to_json({"ref": outcome.sha}))
+        console.out(tables.to_json({"ref": outcome.sha}))
     else:
         console.info(f"Experiment has been saved as: {outcome.name}")
     return 0

@@ -7,24 +7,16 @@ import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
 
-from pyexp.cli import render
+from pyexp.cli import render, tables
 from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
+from pyexp.cli.shared_options import add_diff_format, add_scope_options, diff_table
 from pyexp.errors import UsageError
 from pyexp.experiments import collect, manage, table
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def add_scope_options(parser: ArgumentParser, *, branches: bool = True) -> None:
-    parser.add_argument("-n", "--num", type=int, default=1, metavar="N", help="the last N commits (negative: all)")
-    parser.add_argument("--rev", action="append", default=[], metavar="REV", help="start from REV instead of HEAD")
-    parser.add_argument("-A", "--all-commits", action="store_true", help="all commits")
-    if branches:
-        parser.add_argument("-a", "--all-branches", action="store_true", help="all branches")
-        parser.add_argument("-T", "--all-tags", action="store_true", help="all tags")
 
 
 def scope(args: Namespace) -> collect.Scope:
@@ -76,7 +68,7 @@ def _show(args: Namespace, console: Console) -> int:
     if args.json:
         shown = [one for one in found if not (args.hide_workspace and one.rev == collect.WORKSPACE)]
         if not console.quiet:
-            console.out(render.to_json(render.show_json(shown)))
+            console.out(tables.to_json(render.show_json(shown)))
         return 0
     choice = table.Choice(
         only_changed=args.only_changed,
@@ -99,10 +91,10 @@ def _show(args: Namespace, console: Console) -> int:
         sys.stdout.write(render.show_csv(built, precision=args.precision))
         return 0
     head, rows = render.show_cells(
-        built, timestamps=not args.no_timestamp, sha_only=args.sha, precision=args.precision or render.PRECISION
+        built, timestamps=not args.no_timestamp, sha_only=args.sha, precision=args.precision or tables.PRECISION
     )
     if args.md:
-        console.out(render.markdown(head, rows) + "\n")
+        console.out(tables.markdown(head, rows) + "\n")
         return 0
     _page(render.show_box(head, rows, built), console, wanted=not args.no_pager)
     return 0
@@ -115,6 +107,8 @@ def _page(text: str, console: Console, *, wanted: bool) -> None:
         lines = text.splitlines()
         pager = os.environ.get("PYEXP_PAGER") or os.environ.get("DVC_PAGER") or os.environ.get("PAGER") or "less -FSRX"
         if len(lines) >= size.lines or max(map(len, lines)) > size.columns:
+            import subprocess  # only a table larger than the terminal pays
+
             try:
                 subprocess.run(pager, shell=True, input=text.encode(), check=True)
                 return
@@ -132,15 +126,6 @@ def add_diff(parser: ArgumentParser) -> None:
     parser.set_defaults(run=_diff)
 
 
-def add_diff_format(parser: ArgumentParser, *, precision: bool = True) -> None:
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON")
-    form.add_argument("--md", action="store_true", help="print markdown tables")
-    parser.add_argument("--no-path", action="store_true", help="leave out the files' paths")
-    if precision:
-        parser.add_argument("--precision", type=int, metavar="N", help="digits of numbers (default: 5)")
-
-
 def _diff(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         old, new = collect.row_of(where.project, args.a_rev), collect.row_of(where.project, args.b_rev)
@@ -149,22 +134,16 @@ def _diff(args: Namespace, console: Console) -> int:
         console.warn(message)
     if args.json:
         if not console.quiet:
-            console.out(render.to_json(render.diff_json(found)))
+            console.out(tables.to_json(render.diff_json(found)))
         return 0
-    precision = args.precision or render.PRECISION
-    tables = []
+    precision = args.precision or tables.PRECISION
+    parts = []
     for title, changes, digits in (("Metric", found.metrics, precision), ("Param", found.params, precision)):
         if changes:
             rows = render.change_rows(changes, precision=digits)
-            tables.append(diff_table(["Path", title, args.a_rev, args.b_rev, "Change"], rows, args))
-    console.out("\n\n".join(tables))
+            parts.append(diff_table(["Path", title, args.a_rev, args.b_rev, "Change"], rows, args))
+    console.out("\n\n".join(parts))
     return 0
-
-
-def diff_table(head: list[str], rows: list[list[str]], args: Namespace) -> str:
-    if args.no_path:
-        head, rows = head[1:], [row[1:] for row in rows]
-    return render.markdown(head, rows) + "\n" if args.md else render.columns(head, rows)
 
 
 def add_list(parser: ArgumentParser) -> None:

@@ -24,7 +24,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "checkout": ("data", "bring tracked outputs into the workspace from the cache"),
     "commit": ("data", "record outputs as they are"),
     "status": ("data", "show which stages and data have changed, and why"),
-    "gc": ("data", "remove cached objects that nothing needs"),
+    "gc": ("gc", "remove cached objects that nothing needs"),
     "repro": ("pipeline", "run what is out of date"),
     "stage add": ("pipeline", "write a stage into dvc.yaml"),
     "stage list": ("pipeline", "list stages"),

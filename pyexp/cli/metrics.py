@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pyexp.cli import render
+from pyexp.cli import render, tables
 from pyexp.cli.console import Console
-from pyexp.cli.exp_show import add_diff_format, diff_table
 from pyexp.cli.opening import Opened, opened
+from pyexp.cli.shared_options import add_diff_format, diff_table
 from pyexp.experiments import collect, table
 from pyexp.formats import values
 from pyexp.model import Row
@@ -56,7 +56,7 @@ def _params_diff(args: Namespace, console: Console) -> int:
         old, new = _rows(where, args)
     found = table.diff(old, new, everything=args.all, param_deps=args.deps)
     if args.json:
-        console.out(render.to_json(render.changes_json(found.params)))
+        console.out(tables.to_json(render.changes_json(found.params)))
     elif found.params:
         rows = render.change_rows(found.params, precision=None, with_diff=False)
         console.out(diff_table(["Path", "Param", args.a_rev, args.b_rev], rows, args))
@@ -76,9 +76,9 @@ def _metrics_diff(args: Namespace, console: Console) -> int:
     found = table.diff(old, new, everything=args.all)
     _warn_of_errors(console, (old, new))
     if args.json:
-        console.out(render.to_json(render.changes_json(found.metrics)))
+        console.out(tables.to_json(render.changes_json(found.metrics)))
     elif found.metrics:
-        digits = args.precision or render.PRECISION
+        digits = args.precision or tables.PRECISION
         rows = render.change_rows(found.metrics, precision=digits, decimals=True)
         console.out(diff_table(["Path", "Metric", args.a_rev, args.b_rev, "Change"], rows, args))
     return 0
@@ -97,7 +97,7 @@ def add_metrics_show(parser: ArgumentParser) -> None:
     parser.add_argument("-A", "--all-commits", action="store_true", help="of all commits too")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--md", action="store_true", help="print a markdown table")
-    parser.add_argument("--precision", type=int, default=render.PRECISION, metavar="N", help="decimals (default: 5)")
+    parser.add_argument("--precision", type=int, default=tables.PRECISION, metavar="N", help="decimals (default: 5)")
     parser.set_defaults(run=_metrics_show)
 
 
@@ -114,11 +114,11 @@ def _metrics_show(args: Namespace, console: Console) -> int:
         data = {
             rev: {"data": {file: {"data": found} for file, found in row.metrics.items()}} for rev, row in rows.items()
         }
-        console.out(render.to_json(data))
+        console.out(tables.to_json(data))
         return 0
     head, cells = _metrics_table(rows, args.precision)
     if cells:
-        console.out(render.markdown(head, cells) + "\n" if args.md else render.columns(head, cells))
+        console.out(tables.markdown(head, cells) + "\n" if args.md else tables.columns(head, cells))
     return 0
 
 
@@ -139,7 +139,7 @@ def _of_revisions(where: Opened, args: Namespace) -> dict[str, Row]:
 
 def _metrics_table(rows: Mapping[str, Row], precision: int) -> tuple[list[str], list[list[str]]]:
     def cell(value: Any) -> str:
-        return str(round(value, precision)) if isinstance(value, float) else render.plain(value)
+        return str(round(value, precision)) if isinstance(value, float) else tables.plain(value)
 
     flat = [
         (rev, file, values.flatten(data) if isinstance(data, Mapping) else {"": data})

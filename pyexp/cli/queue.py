@@ -8,7 +8,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 
-from pyexp.cli import render
+from pyexp.cli import tables
 from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
 from pyexp.errors import ExperimentError, UsageError
@@ -30,13 +30,13 @@ def _status(args: Namespace, console: Console) -> int:
         tasks, workers = queue.tasks(), queue.workers()
     if args.json:
         data = [{"state": LABELS[state], **asdict(task)} for state, task in tasks]
-        console.out(render.to_json({"tasks": data, "workers": len(workers)}))
+        console.out(tables.to_json({"tasks": data, "workers": len(workers)}))
         return 0
     if not tasks:
         console.out("No experiment tasks in the queue.")
     else:
-        rows = [[task.id[:7], task.name, render.created(int(task.created)), LABELS[state]] for state, task in tasks]
-        console.out(render.columns(["Task", "Name", "Created", "Status"], rows))
+        rows = [[task.id[:7], task.name, tables.created(int(task.created)), LABELS[state]] for state, task in tasks]
+        console.out(tables.columns(["Task", "Name", "Created", "Status"], rows))
     busy = sum(1 for state, _ in tasks if state == "running")
     console.out(f"\nWorker status: {busy} active, {max(0, len(workers) - busy)} idle")
     return 0

@@ -1,66 +1,17 @@
-"""Tables and values as text: the boxed table of ``exp show``, plain and markdown tables, CSV and JSON."""
+"""Experiments as text: the table of ``exp show``, its CSV and JSON, and tables of differences."""
 
 from __future__ import annotations
 
-import json
-import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pyexp.experiments import table
+from pyexp.cli.tables import FILL, PRECISION, created, iso, number, plain
 from pyexp.experiments.table import Change, Diff, Line, Table
+from pyexp.formats.values import ERROR, MISSING
 from pyexp.model import Row
 from pyexp.paths import printable
 
-PRECISION = 5
-FILL = "-"
 TEE, END = "├── ", "└── "
-
-
-def number(value: Any, precision: int = PRECISION) -> str:
-    """A value as a cell: floats to ``precision`` significant digits, everything else as it is."""
-    if value is table.MISSING or value is None:
-        return FILL
-    if value is table.ERROR:
-        return "!"
-    if isinstance(value, float):
-        return f"{value:.{precision}g}"
-    return printable(str(value))
-
-
-def plain(value: Any) -> str:
-    """A value unrounded."""
-    return FILL if value is table.MISSING or value is None else printable(str(value))
-
-
-def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns two blanks apart, as wide as their content or their head and two blanks."""
-    rows = list(rows)
-    widths = [max(len(title) + 2, *(len(row[i]) for row in rows), 0) for i, title in enumerate(head)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [head, *rows]]
-    return "\n".join(lines)
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A GitHub table."""
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(len(title) + 2, *(len(row[i]) for row in rows), 0) for i, title in enumerate(head)]
-
-    def line(row: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |"
-
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([line(head), rule, *map(line, rows)])
-
-
-def to_json(data: Any) -> str:
-    """One line for a program, indented for a person."""
-    return json.dumps(data, indent=2 if sys.stdout.isatty() else None, default=_jsonable)
-
-
-def _jsonable(value: Any) -> Any:
-    return str(value)
 
 
 # -- exp show --------------------------------------------------------------------------------------------------------
@@ -75,14 +26,6 @@ def label(line: Line, *, sha_only: bool = False) -> str:
         return printable(named) if named else line.baseline.rev[:7]
     sha = line.experiment.row.rev[:7]
     return f"{END if line.last else TEE}{sha} [{printable(line.experiment.name)}]"
-
-
-def created(timestamp: int | None) -> str:
-    """A time for a person: the hour if it was today, else the day."""
-    if timestamp is None:
-        return FILL
-    then = time.localtime(timestamp)
-    return time.strftime("%I:%M %p" if then[:3] == time.localtime()[:3] else "%b %d, %Y", then)
 
 
 def show_cells(
@@ -161,16 +104,11 @@ def show_csv(found: Table, *, precision: int | None) -> str:
 
 
 def _csv_cell(value: Any, precision: int | None) -> str:
-    if value is table.MISSING or value is None:
+    if value is MISSING or value is None:
         return ""
     if isinstance(value, float) and precision is not None:
         return f"{value:.{precision}g}"
-    return "!" if value is table.ERROR else str(value)
-
-
-def iso(timestamp: int) -> str:
-    """Local time, as DVC prints it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(timestamp))
+    return "!" if value is ERROR else str(value)
 
 
 def row_json(row: Row) -> dict[str, Any]:
@@ -244,8 +182,8 @@ def changes_json(changes: Iterable[Change]) -> dict[str, Any]:
     result: dict[str, dict[str, Any]] = {}
     for change in changes:
         entry: dict[str, Any] = {
-            "old": None if change.old is table.MISSING else change.old,
-            "new": None if change.new is table.MISSING else change.new,
+            "old": None if change.old is MISSING else change.old,
+            "new": None if change.new is MISSING else change.new,
         }
         if change.diff is not None:
             entry["diff"] = change.diff
@@ -267,7 +205,7 @@ def change_rows(
     for change in changes:
         cells = [printable(change.path), printable(change.name), shown(change.old), shown(change.new)]
         if with_diff:
-            lacking = change.old is table.MISSING or change.new is table.MISSING
+            lacking = change.old is MISSING or change.new is MISSING
             cells.append(shown(change.diff) if change.diff is not None else FILL if lacking else "diff not supported")
         rows.append(cells)
     return rows

@@ -24,7 +24,7 @@ from urllib.parse import quote
 from pyexp import mutex
 from pyexp import project as projects
 from pyexp.errors import Locked, PyexpError, StageFailed, UsageError
-from pyexp.events import Event, Note, OnEvent, Output, Progress, StageEvent, TaskEvent, null
+from pyexp.events import Event, Note, OnEvent, StageEvent, TaskEvent, null
 from pyexp.experiments import run
 from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, Claim, Queue, Worker
 from pyexp.git import refs
@@ -221,8 +221,9 @@ class _Performance:
             line = _log_line(event)
             if line:
                 write(line)
-            if not isinstance(event, (Output, Progress)):
-                self.on_event(event)
+            detail = _told(event)
+            if detail:
+                self.on_event(TaskEvent(task.id, task.name, "running", detail))
 
         def phase(name: str) -> None:
             self.claim.update(phase=name)
@@ -234,6 +235,14 @@ class _Performance:
 
 def _logger(write: Callable[[bytes], object]) -> Callable[[str], None]:
     return lambda text: (write(text.encode("utf-8", "surrogateescape")), None)[1]
+
+
+def _told(event: Event) -> str:
+    """What the pool's user hears of a run: its stages and warnings, not its output."""
+    if isinstance(event, StageEvent) and event.state in ("running", "restored"):
+        verb = "stage" if event.has_cmd else "data"
+        return f"{verb} '{event.stage}'{' from the cache' if event.state == 'restored' else ''}"
+    return event.text if isinstance(event, Note) and event.level == "warning" else ""
 
 
 def _log_line(event: Event) -> str | None:

@@ -14,7 +14,7 @@ from pyexp.formats import values
 from pyexp.model import Row
 
 MISSING = values.MISSING
-ERROR = object()
+ERROR = values.ERROR
 FIXED = ("Experiment", "rev", "typ", "Created", "parent", "State", "Executor")
 
 

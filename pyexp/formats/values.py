@@ -35,6 +35,8 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
+# What stands for the values of a file that cannot be read.
+ERROR: Final = object()
 
 
 def load(text: str, path: str) -> dict[str, Any]:

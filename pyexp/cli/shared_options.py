@@ -1,0 +1,31 @@
+"""Options and tables that several commands share."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from pyexp.cli import tables
+
+
+def add_scope_options(parser: ArgumentParser, *, branches: bool = True) -> None:
+    parser.add_argument("-n", "--num", type=int, default=1, metavar="N", help="the last N commits (negative: all)")
+    parser.add_argument("--rev", action="append", default=[], metavar="REV", help="start from REV instead of HEAD")
+    parser.add_argument("-A", "--all-commits", action="store_true", help="all commits")
+    if branches:
+        parser.add_argument("-a", "--all-branches", action="store_true", help="all branches")
+        parser.add_argument("-T", "--all-tags", action="store_true", help="all tags")
+
+
+def add_diff_format(parser: ArgumentParser, *, precision: bool = True) -> None:
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--md", action="store_true", help="print markdown tables")
+    parser.add_argument("--no-path", action="store_true", help="leave out the files' paths")
+    if precision:
+        parser.add_argument("--precision", type=int, metavar="N", help="digits of numbers (default: 5)")
+
+
+def diff_table(head: list[str], rows: list[list[str]], args: Namespace) -> str:
+    if args.no_path:
+        head, rows = head[1:], [row[1:] for row in rows]
+    return tables.markdown(head, rows) + "\n" if args.md else tables.columns(head, rows)
