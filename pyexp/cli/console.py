@@ -24,6 +24,7 @@ class Console:
         self._bar_since: float | None = None
         self._bar_last = 0.0
         self._bar_width = 0
+        self._partial: dict[str, bytes] = {}
 
     # -- lines --------------------------------------------------------------------------------------------------
 
@@ -95,11 +96,24 @@ class Console:
         elif isinstance(event, TaskEvent):
             self.info(f"[{event.name}] {event.state}{f': {event.detail}' if event.detail else ''}")
         elif isinstance(event, Output):
-            sys.stdout.buffer.write(event.data)
-            sys.stdout.flush()
+            self._output(event)
+
+    def _output(self, event: Output) -> None:
+        """What one of several commands wrote, in whole lines that say whose they are."""
+        *lines, rest = (self._partial.pop(event.stage, b"") + event.data).split(b"\n")
+        self._partial[event.stage] = rest
+        for line in lines:
+            self.info(f"[{printable(event.stage)}] {line.decode('utf-8', 'replace')}")
+
+    def _end_of(self, stage: str) -> None:
+        rest = self._partial.pop(stage, b"")
+        if rest:
+            self.info(f"[{printable(stage)}] {rest.decode('utf-8', 'replace')}")
 
     def _stage(self, event: StageEvent) -> None:
         what = "Stage" if event.has_cmd else "Data"
+        if event.state in ("done", "failed"):
+            self._end_of(event.stage)
         name = printable(event.stage)
         if event.state == "clean":
             self.info(f"{what} '{name}' didn't change, skipping")

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pyexp.cli.console import Console
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.repro_options import add_repro_options, repro_options
+from pyexp.cli.shared_options import positive
 from pyexp.errors import UsageError
 from pyexp.experiments import run
 from pyexp.formats import override
@@ -28,7 +29,12 @@ def add_run(parser: ArgumentParser) -> None:
     parser.add_argument("--queue", action="store_true", help="put the experiment into the queue instead of running it")
     parser.add_argument("--run-all", action="store_true", help="run everything that is queued")
     parser.add_argument(
-        "-j", "--jobs", type=_positive, default=1, metavar="N", help="with --run-all: how many at a time"
+        "-j",
+        "--jobs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="how many stages, or with --run-all experiments, at a time",
     )
     parser.add_argument(
         "--slots",
@@ -52,12 +58,6 @@ def add_run(parser: ArgumentParser) -> None:
         help="copy a file that git ignores into the temporary workspace (with --temp and --queue)",
     )
     parser.set_defaults(run=_run)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise UsageError(f"'{text}' is not a number of jobs", hint="give a whole number from 1")
-    return int(text)
 
 
 def _seconds(text: str) -> float:
@@ -96,8 +96,6 @@ def _check(args: Namespace) -> None:
         raise UsageError("--slots goes with --run-all", hint="or start workers: pyexp queue start --slots …")
     if args.temp and args.queue:
         raise UsageError("--temp and --queue exclude each other")
-    if args.jobs > 1 and not args.run_all:
-        raise UsageError("-j/--jobs goes with --run-all")
 
 
 def _request(where: Opened, args: Namespace) -> run.Request:
@@ -113,7 +111,7 @@ def _request(where: Opened, args: Namespace) -> run.Request:
         copy_paths=tuple(copied),
         timeout_seconds=args.timeout,
         retries=args.retries,
-        options=repro_options(where, args),
+        options=repro_options(where, args, jobs=1 if args.run_all else args.jobs),
     )
 
 

@@ -9,6 +9,7 @@ from pyexp.cli.console import Console
 from pyexp.cli.data import hint_git
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.repro_options import add_repro_options, repro_options
+from pyexp.cli.shared_options import positive
 from pyexp.errors import PyexpError, UsageError
 from pyexp.formats import dvcyaml
 from pyexp.model import OutSpec, ParamSpec, StageSpec
@@ -19,6 +20,7 @@ from pyexp.pipeline.load import PIPELINE_FILE, Pipeline, open_workspace, resolve
 
 def add_repro(parser: ArgumentParser) -> None:
     add_repro_options(parser)
+    parser.add_argument("-j", "--jobs", type=positive, default=1, metavar="N", help="how many stages at a time")
     parser.add_argument("--glob", action="store_true", help="targets are patterns of stage names")
     parser.add_argument("--no-run-cache", action="store_true", help="run even what has been run before")
     parser.add_argument("--no-commit", action="store_true", help="do not put outputs into the cache")
@@ -27,7 +29,9 @@ def add_repro(parser: ArgumentParser) -> None:
 
 def _repro(args: Namespace, console: Console) -> int:
     with opened(args) as where:
-        options = repro_options(where, args, glob=args.glob, run_cache=not args.no_run_cache, commit=not args.no_commit)
+        options = repro_options(
+            where, args, jobs=args.jobs, glob=args.glob, run_cache=not args.no_run_cache, commit=not args.no_commit
+        )
         result = repro.repro(where.project, options, on_event=console.event)
         in_git = where.project.git is not None
     written = list(dict.fromkeys(result.written))

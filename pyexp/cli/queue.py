@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pyexp.cli import tables
 from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
+from pyexp.cli.shared_options import positive
 from pyexp.errors import ExperimentError, UsageError
 from pyexp.experiments import detached, executors
 from pyexp.experiments.taskqueue import Queue, State
@@ -109,14 +110,8 @@ def _remove(args: Namespace, console: Console) -> int:
     return 0
 
 
-def _jobs(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise UsageError(f"'{text}' is not a number of workers", hint="give a whole number from 1")
-    return int(text)
-
-
 def add_start(parser: ArgumentParser) -> None:
-    parser.add_argument("-j", "--jobs", type=_jobs, default=1, metavar="N", help="how many workers (default: 1)")
+    parser.add_argument("-j", "--jobs", type=positive, default=1, metavar="N", help="how many workers (default: 1)")
     parser.add_argument(
         "--slots",
         action="append",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from pyexp.cli.opening import Opened
 from pyexp.pipeline import repro
@@ -29,7 +30,7 @@ def add_repro_options(parser: ArgumentParser) -> None:
     parser.add_argument("--ignore-errors", action="store_true", help="after a failure go on with everything")
 
 
-def repro_options(where: Opened, args: Namespace, **more: bool) -> repro.Options:
+def repro_options(where: Opened, args: Namespace, **more: Any) -> repro.Options:
     """The options as the pipeline takes them."""
     confirm = None
     if args.interactive:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from pyexp.cli import tables
+from pyexp.errors import UsageError
 
 
 def add_scope_options(parser: ArgumentParser, *, branches: bool = True) -> None:
@@ -29,3 +30,10 @@ def diff_table(head: list[str], rows: list[list[str]], args: Namespace) -> str:
     if args.no_path:
         head, rows = head[1:], [row[1:] for row in rows]
     return tables.markdown(head, rows) + "\n" if args.md else tables.columns(head, rows)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1; raises UsageError."""
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"'{text}' is not a number of jobs", hint="give a whole number from 1")
+    return int(text)

@@ -59,12 +59,18 @@ class Reaper:
 
     def __init__(self, hold: tuple[int, ...] = ()) -> None:
         self._hold = hold
+        self._mutex = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
     def watch(self, group: int) -> None:
         """Adds a process group to those to kill when we die."""
         if os.name == "nt":
             return
+        with self._mutex:
+            self._start()
+        self._tell(f"+ {group}")
+
+    def _start(self) -> None:
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _REAPER],
@@ -74,7 +80,6 @@ class Reaper:
                 start_new_session=True,
                 pass_fds=self._hold,
             )
-        self._tell(f"+ {group}")
 
     def forget(self, group: int) -> None:
         """Takes a process group, which has ended, from the list."""
@@ -83,7 +88,7 @@ class Reaper:
     def _tell(self, line: str) -> None:
         if self._process is None or self._process.stdin is None:
             return
-        with suppress(BrokenPipeError):
+        with self._mutex, suppress(BrokenPipeError):
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
 

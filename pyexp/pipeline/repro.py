@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,7 @@ class Options:
     commit: bool = True
     pull: bool = False
     allow_missing: bool = False
+    jobs: int = 1
     # Asked before a stage is run; False gives the whole run up.
     confirm: Callable[[str], bool] | None = None
 
@@ -106,9 +109,14 @@ def repro(
     run = _Run(project, pipeline, graph, options, around, on_event)
     with project.live():
         try:
-            for address in stages:
-                run.visit(pipeline.stages[address])
+            if options.jobs > 1:
+                _side_by_side(run, stages)
+            else:
+                for address in stages:
+                    run.visit(pipeline.stages[address])
         finally:
+            for address in list(run.held_back):
+                run.write(address)
             run.reaper.close()
             project.statcache.save()
     if run.result.failed and not options.ignore_errors:
@@ -152,6 +160,38 @@ def chosen(pipeline: Pipeline, options: Options) -> list[str]:
     return list(found)
 
 
+def _side_by_side(run: _Run, stages: list[str]) -> None:
+    """Visits stages in threads, each after all it needs; records are written in the order of one job.
+
+    Everything but the commands themselves happens under the run's lock. After a failure nothing new is started, and what
+    is running is waited for (a KeyboardInterrupt stops it).
+    """
+    from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait  # only -j pays for it
+
+    inside = set(stages)
+    waiting = {address: [need for need in run.graph.upstream[address] if need in inside] for address in stages}
+    run.in_order = list(stages)
+    finished: set[str] = set()
+    running: dict[Future[None], str] = {}
+    with ThreadPoolExecutor(run.options.jobs) as pool:
+        try:
+            while waiting or running:
+                ready = [address for address, needs in waiting.items() if finished.issuperset(needs)]
+                for address in ready[: run.options.jobs - len(running)]:
+                    del waiting[address]
+                    running[pool.submit(run.visit_locked, run.pipeline.stages[address])] = address
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    address = running.pop(future)
+                    future.result()
+                    finished.add(address)
+        except PyexpError:
+            raise
+        except BaseException:
+            run.interrupted = True
+            raise
+
+
 class _Run:
     """One pass over the stages: what the steps share."""
 
@@ -176,6 +216,47 @@ class _Run:
         self.locks = dict(pipeline.locks)
         self.forced: set[str] = set()
         self.given_up: set[str] = set()
+        # With several jobs: one thread at a time decides and records, and a record waits for those before it, so that
+        # the lock file is the same as with one.
+        self.mutex = threading.Lock()
+        self.interrupted = False
+        self.in_order: list[str] = []
+        self.settled: set[str] = set()
+        self.held_back: dict[str, StageLock] = {}
+
+    @property
+    def parallel(self) -> bool:
+        return self.options.jobs > 1
+
+    def visit_locked(self, stage: StageSpec) -> None:
+        """``visit`` from one of several threads."""
+        with self.mutex:
+            if not self.interrupted:
+                self.visit(stage)
+                self.settled.add(stage.address)
+                while self.in_order and self.in_order[0] in self.settled:
+                    self.write(self.in_order.pop(0))
+
+    @contextmanager
+    def unlocked(self) -> Iterator[None]:
+        """Lets other threads decide and record while a command runs."""
+        if not self.parallel:
+            yield
+            return
+        self.mutex.release()
+        try:
+            yield
+        finally:
+            self.mutex.acquire()
+
+    def write(self, address: str) -> None:
+        """Writes a stage's record, if it has a new one."""
+        lock = self.held_back.pop(address, None)
+        if lock is not None:
+            self.result.written += record.write(self.project, self.pipeline.stages[address], lock)
+
+    def stop(self) -> bool:
+        return self.interrupted or (self.around.stop is not None and self.around.stop())
 
     def visit(self, stage: StageSpec) -> None:
         """Looks at one stage in its turn and does what its verdict asks for."""
@@ -335,7 +416,9 @@ class _Run:
         recorded = {entry.path: entry.entry for entry in lock.outs}
         for reason in outs:
             entry = recorded[reason.path]
-            if not plan.same(entry, self.workspace.content(stage.relpath(reason.path), entry.oid.algo if entry else None)):
+            if not plan.same(
+                entry, self.workspace.content(stage.relpath(reason.path), entry.oid.algo if entry else None)
+            ):
                 return False
         if not self.options.dry:
             for reason in outs:
@@ -398,19 +481,20 @@ class _Run:
         env.setdefault("DVC_ROOT", str(project.home.root))
         env["DVC_STAGE"] = address
         sink = self.around.sink
-        if sink is None and self.around.stop is not None:
+        if sink is None and self.parallel:
             sink = self.forward(address)
         for line in stage.commands:
-            status = command.run(
-                line,
-                cwd=cwd,
-                env=env,
-                sink=sink,
-                reaper=self.reaper,
-                stop=self.around.stop,
-                timeout=self.around.timeout,
-                stdin_null=self.around.stdin_null,
-            )
+            with self.unlocked():
+                status = command.run(
+                    line,
+                    cwd=cwd,
+                    env=env,
+                    sink=sink,
+                    reaper=self.reaper,
+                    stop=self.stop if self.parallel or self.around.stop is not None else None,
+                    timeout=self.around.timeout,
+                    stdin_null=self.around.stdin_null or self.parallel,
+                )
             if status != 0:
                 self.workspace.forget(stage.relpath(out.path) for out in stage.outs)
                 self.on_event(StageEvent(address, "failed"))
@@ -435,9 +519,11 @@ class _Run:
         if save:
             self.project.store().flush()
             stagecache.save(self.project, stage, new)
-        self.result.written += record.write(self.project, stage, new)
         self.result.locks[stage.address] = new
         self.locks[stage.address] = new
+        self.held_back[stage.address] = new
+        if not self.parallel:
+            self.write(stage.address)
 
 
 def _texts(reasons: Iterable[plan.Reason]) -> tuple[str, ...]:
