@@ -52,7 +52,7 @@ def observe(
                 f"'{path}' is a link to nothing", hint="remove the link, or make what it points to"
             ) from None
         return None
-    work = _Work(algo, statcache or StatCache(), store, on_event)
+    work = _Work(algo, statcache or StatCache(None), store, on_event)
     if not stat.S_ISDIR(st.st_mode):
         digest, size = work.file(path, st)
         return Content(Entry(Oid(algo, digest), size, None, bool(st.st_mode & stat.S_IXUSR)))
@@ -135,7 +135,7 @@ class _Work:
         after = os.stat(path)
         if (after.st_size, after.st_mtime_ns, after.st_ino) != (size, st.st_mtime_ns, st.st_ino):
             raise StoreError(f"'{path}' changed while it was read", hint="try again when nothing writes it")
-        self._statcache.put(self._algo, path, after, digest, began)
+        self._statcache.put(self._algo, path, after, digest)
         return digest, size
 
     def files(self, found: list[_Found], jobs: int | None) -> dict[str, TreeFile]:

@@ -93,7 +93,7 @@ def checkout(
     Raises UnsafeCheckout (unless ``force``) or MissingObject, with the paths, before anything is touched; CorruptObject
     for an object that is not what its name says, which is set aside and never brought.
     """
-    statcache = statcache or StatCache()
+    statcache = statcache or StatCache(None)
     if os.path.islink(path) and not os.path.exists(path):
         _delete(root, path)
     have = build.observe(path, algo=store.algo, statcache=statcache, ignore=ignore, on_event=on_event)
@@ -180,7 +180,7 @@ class _Target:
             raise
         if os.path.lexists(temporary):
             os.unlink(temporary)  # renaming one hardlink over another of the same file leaves both
-        self._statcache.put(oid.algo, place, os.stat(place), oid.hex, time.time_ns())
+        self._statcache.put(oid.algo, place, os.stat(place), oid.hex)
 
 
 def _parent(root: str, place: str) -> None:

@@ -20,9 +20,7 @@ CHUNK_BYTES = 1 << 20
 _SNIFF_BYTES = 512
 _TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
 
-OPEN_FLAGS = (
-    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-)
+OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -93,9 +91,7 @@ ALGORITHMS: dict[str, Callable[[], Callable[[], Hasher]]] = {
 }
 DIGEST_BYTES = {"xxh128": 16, "md5": 16, "sha256": 32, "md5-dos2unix": 16}
 
-_PATTERNS = {
-    name: re.compile(r"[0-9a-f]{%d}(?:\.dir)?" % (2 * size)) for name, size in DIGEST_BYTES.items()
-}
+_PATTERNS = {name: re.compile(rf"[0-9a-f]{{{2 * size}}}(?:\.dir)?") for name, size in DIGEST_BYTES.items()}
 _loaded: dict[str, Callable[[], Hasher]] = {}
 
 

@@ -1,84 +1,183 @@
-"""Digests by stat: a file whose inode, size, mtime and ctime are as recorded has the bytes it had.
+"""What was hashed before: (path, inode, size, mtime, ctime) -> digest, so that nothing is read twice.
 
-One msgpack file, read and written whole. It is a cache: a file that cannot be read counts as empty, two writers at once
-cost a few hashes. A file that was read so soon after its last change that another change could have got the same time
-("racily clean", as git calls it) is not recorded.
+A cache, never the truth: it may be deleted at any time, and a file that cannot be read is an empty cache. Digests are
+kept directory by directory, each directory packed by itself, so that only the directories a command looks at are ever
+unpacked. The file is msgpack:
+
+    crc32 of the rest, 4 bytes
+    [version, {"<algo>:<directory>": [day it was last looked at, {name: row} packed by itself]}]
+
+    row = inode, size, mtime_ns, ctime_ns (four little-endian 64-bit integers), then the digest's bytes
+
+**Racy files.** A file written twice within one tick of the file system's clock looks the same both times. So a digest
+is only believed when the file's times were older than that tick when it was recorded; others are not kept. Files that
+pyexp writes itself (``written=True``) are given an exact time of their own first (``stamp``), which no later write can
+give them again, and are believed at once.
 """
 
 from __future__ import annotations
 
 import os
+import struct
+import time
+import zlib
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 import msgpack
 
 from pyexp import durable
 
 VERSION = 1
-# Kernel timestamps advance in ticks of up to 10 ms; network file systems and FAT in up to 2 s.
-RACY_NS = 20_000_000
-MAX_ENTRIES = 2_000_000
+# Linux ticks every 1 to 10 ms; leave room for clocks that differ a little.
+TICK_NS = 20_000_000
+# Times without fractions come from file systems that count seconds (FAT: every other second).
+COARSE_TICK_NS = 2_100_000_000
+MAX_BYTES = 256 << 20
+FORGET_DAYS = 90
+# Directories looked at are stamped by the day, or every command would have to write the file.
+SEEN_STEP_SECONDS = 86400
 
-_Stamp = tuple[int, int, int, int, str]
+_row = struct.Struct("<QQqq").pack
+_MASK = (1 << 64) - 1
+
+# Day it was last looked at, rows packed by msgpack.
+_Packed: TypeAlias = tuple[int, bytes]
+
+
+def stamp(fd_or_path: int | str) -> None:
+    """Gives a file the exact time of now as its mtime: what ``written=True`` relies on."""
+    now = time.time_ns()
+    os.utime(fd_or_path, ns=(now, now))
+
+
+def signature(st: os.stat_result) -> bytes:
+    """The part of a file's status that changes when its bytes do."""
+    return _row(st.st_ino & _MASK, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+
+
+class Directory:
+    """The digests known of the files of one directory, by one algorithm."""
+
+    __slots__ = ("dirty", "rows", "seen")
+
+    def __init__(self, rows: dict[str, bytes], seen: int) -> None:
+        self.rows = rows
+        self.seen = seen
+        self.dirty = False
+
+    def get(self, name: str, st: os.stat_result) -> str | None:
+        """The digest of a file that still has the status it was hashed with, else None."""
+        row = self.rows.get(name)
+        # Packed here again rather than by signature(): this line runs once per file of a directory of thousands.
+        if row is None or row[:32] != _row(st.st_ino & _MASK, st.st_size, st.st_mtime_ns, st.st_ctime_ns):
+            return None
+        return row[32:].hex()
+
+    def put(self, name: str, st: os.stat_result, hex: str, *, written: bool = False) -> None:
+        """Remembers a digest; forgets the file when its times are too fresh to be believed."""
+        self.dirty = True
+        if (written and st.st_mtime_ns % 1_000_000_000) or _is_settled(st):
+            self.rows[name] = signature(st) + bytes.fromhex(hex)
+        else:
+            self.rows.pop(name, None)
+
+    def keep_only(self, names: frozenset[str] | set[str]) -> None:
+        """Forgets files that are not in the directory any more."""
+        if len(self.rows) > len(names):
+            for name in self.rows.keys() - names:
+                del self.rows[name]
+            self.dirty = True
+
+
+def _is_settled(st: os.stat_result) -> bool:
+    coarse = st.st_mtime_ns % 1_000_000_000 == 0 and st.st_ctime_ns % 1_000_000_000 == 0
+    newest = max(st.st_mtime_ns, st.st_ctime_ns)
+    return newest < time.time_ns() - (COARSE_TICK_NS if coarse else TICK_NS)
 
 
 class StatCache:
-    """Digests of files by absolute path; ``path`` None keeps them in memory only."""
+    """The digests known of files anywhere; ``path`` is where they are kept, None keeps them in memory only.
 
-    def __init__(self, path: Path | None = None) -> None:
+    Paths are taken as they are given: use one spelling (absolute) for one file. Two processes may save over each
+    other: what is lost is hashed again.
+    """
+
+    def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._entries: dict[str, dict[str, _Stamp]] | None = None
-        self._dirty = False
-
-    def _load(self) -> dict[str, dict[str, _Stamp]]:
-        if self._entries is None:
-            self._entries = {}
-            try:
-                raw = durable.read_file(self._path) if self._path is not None else None
-                if raw is not None:
-                    version, found = msgpack.unpackb(raw, use_list=False, unicode_errors="surrogateescape")
-                    if version == VERSION:
-                        self._entries = {str(algo): dict(rows) for algo, rows in found.items()}
-            except (OSError, ValueError, TypeError, AttributeError, msgpack.UnpackException):
-                self._entries = {}
-        return self._entries
+        self._packed: dict[str, _Packed] | None = None
+        self._open: dict[str, Directory] = {}
 
     def get(self, algo: str, path: str, st: os.stat_result) -> str | None:
-        """The digest of the file at ``path`` if its stat is as recorded."""
-        rows = (self._entries if self._entries is not None else self._load()).get(algo)
-        entry = rows.get(path) if rows is not None else None
-        if (
-            entry is not None
-            and entry[1] == st.st_size
-            and entry[2] == st.st_mtime_ns
-            and entry[3] == st.st_ctime_ns
-            and entry[0] == st.st_ino
-        ):
-            return entry[4]
-        return None
+        """The digest of the file at ``path`` if ``st``, its status, is the one it was recorded with."""
+        directory, name = os.path.split(path)
+        return self.directory(algo, directory).get(name, st)
 
-    def put(self, algo: str, path: str, st: os.stat_result, digest: str, began_ns: int) -> None:
-        """Records a digest of bytes read from ``began_ns`` on; ``st`` is of before, and the same as after."""
-        if began_ns - st.st_mtime_ns < RACY_NS:
-            return
-        rows = self._load().setdefault(algo, {})
-        rows[path] = (st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns, digest)
-        self._dirty = True
+    def put(self, algo: str, path: str, st: os.stat_result, hex: str, *, written: bool = False) -> None:
+        """Remembers the digest of the file at ``path``; ``st`` is its status from before it was read."""
+        directory, name = os.path.split(path)
+        self.directory(algo, directory).put(name, st, hex, written=written)
+
+    def directory(self, algo: str, path: str) -> Directory:
+        """What is known of the files of one directory."""
+        key = f"{algo}:{path}"
+        found = self._open.get(key)
+        if found is None:
+            packed = self._load().get(key)
+            found = self._open[key] = Directory({}, 0) if packed is None else _unpack(packed)
+        return found
 
     def save(self) -> None:
-        """Writes what is new; a full disk or read-only project only costs speed."""
-        if not self._dirty or self._path is None or self._entries is None:
+        """Writes what was learnt, if anything was; raises OSError when it cannot be written."""
+        if self._path is None:
             return
-        count = sum(map(len, self._entries.values()))
-        if count > MAX_ENTRIES:
-            self._entries = {
-                algo: {path: row for path, row in rows.items() if os.path.lexists(path)}
-                for algo, rows in self._entries.items()
-            }
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            data = msgpack.packb((VERSION, self._entries), unicode_errors="surrogateescape")
-            durable.write_file(self._path, data, sync=False)
-        except OSError:
+        today = int(time.time()) // SEEN_STEP_SECONDS
+        stale = [key for key, found in self._open.items() if found.dirty or (found.rows and found.seen != today)]
+        if not stale:
             return
-        self._dirty = False
+        packed = self._load()
+        for key in stale:
+            found = self._open[key]
+            packed.pop(key, None)
+            if found.rows:
+                packed[key] = (today, msgpack.packb(found.rows, unicode_errors="surrogateescape"))
+            found.dirty, found.seen = False, today
+        packed = self._packed = _worth_keeping(packed, today)
+        body = msgpack.packb([VERSION, packed], unicode_errors="surrogateescape")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        durable.write_file(self._path, zlib.crc32(body).to_bytes(4, "little") + body, mode=0o600, sync=False)
+
+    def _load(self) -> dict[str, _Packed]:
+        if self._packed is None:
+            self._packed = {}
+            with suppress(Exception):  # whatever is wrong with a cache file, it is as good as none
+                self._packed = _read(self._path)
+        return self._packed
+
+
+def _read(path: Path | None) -> dict[str, _Packed]:
+    data = durable.read_file(path) if path is not None else None
+    if data is None or zlib.crc32(memoryview(data)[4:]) != int.from_bytes(data[:4], "little"):
+        return {}
+    version, packed = msgpack.unpackb(memoryview(data)[4:], unicode_errors="surrogateescape", use_list=False)
+    return dict(packed) if version == VERSION else {}
+
+
+def _unpack(packed: _Packed) -> Directory:
+    seen, rows = packed
+    return Directory(msgpack.unpackb(rows, unicode_errors="surrogateescape"), seen)
+
+
+def _worth_keeping(packed: dict[str, _Packed], today: int) -> dict[str, _Packed]:
+    """Without directories nobody looked at for long; if that is still too much, half of it: the latest."""
+    if sum(len(rows) for _, rows in packed.values()) <= MAX_BYTES:
+        return {key: value for key, value in packed.items() if value[0] >= today - FORGET_DAYS}
+    kept: dict[str, _Packed] = {}
+    room = MAX_BYTES // 2
+    for key, value in sorted(packed.items(), key=lambda item: -item[1][0]):
+        room -= len(value[1])
+        if room < 0:
+            break
+        kept[key] = value
+    return kept

@@ -1,15 +1,21 @@
-"""The object store: bytes under the name of their hash, whole or not at all, read-only once there.
+"""What a store of objects can do (``Store``), and the store in a directory (``LocalStore``).
 
-    <root>/files/<algo>/<2 hex>/<rest>[.dir]      (layout "files": ours and DVC 3.x's)
-    <root>/<2 hex>/<rest>[.dir]                   (layout "legacy": DVC 2.x's)
+**Durability.** An object appears under its name whole or not at all: it is written to a temporary file while it is
+hashed, made read-only (0444), then renamed. That holds against a killed process. Against a power cut, ``flush`` puts
+everything stored since the last one on the disk, and the directories that name it: call it before anything that names
+the objects (a lock file, a commit) is written. With ``fsync="each"`` that is done object by object, with ``"none"``
+never. After a power cut an object that was stored but not flushed may be cut short: reading it finds that out.
 
-Durability: an object is written to a temporary file beside its place and renamed. ``flush`` makes all objects put since
-the last flush last through a power cut: one ``fsync`` a file and one a directory, before anything may name them.
+**Trust.** An object's mode proves nothing. Bytes are hashed before they are handed out, unless the statcache says that
+this very inode, with this size and these times, was hashed before. A bad object is moved to ``<root>/corrupt`` and
+counts as missing from then on.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -19,76 +25,100 @@ from typing import Literal, Protocol
 from pyexp import durable
 from pyexp.errors import CorruptObject, MissingObject, StoreError
 from pyexp.model import Content, Entry, Oid, Tree
-from pyexp.objects import hashes, links
+from pyexp.objects import links as linking
 from pyexp.objects import tree as trees
+from pyexp.objects.hashes import (
+    DIGEST_BYTES,
+    NOFOLLOW,
+    Changed,
+    check_bytes,
+    check_oid,
+    hash_bytes,
+    hash_file,
+    hash_stream,
+    kind,
+    open_regular,
+)
+from pyexp.objects.intake import (
+    check_expected,
+    check_unchanged,
+    clone,
+    discard,
+    equal_files,
+    explained,
+    flush_file,
+    flush_file_system,
+    read_whole,
+)
+from pyexp.objects.statcache import StatCache, stamp
 
-Fsync = Literal["none", "batch", "each"]
-# From so many ids on, one listing of a directory is cheaper than a stat of each.
-LIST_FROM = 64
+# Up to this size a file is read whole: hashed, looked up, and only written when it is new.
+SMALL_BYTES = 1 << 20
+MODE = 0o444
+_FANOUT = re.compile(r"[0-9a-f]{2}")
+# From so many new objects on, one flush of the file system is cheaper than one for each of them.
+_FLUSH_ALL = 48
+_ATTEMPTS = 3
 
 
 class Store(Protocol):
-    """What every store of objects can do."""
+    """Objects by content address. ``has`` and ``missing`` look at names, everything that gives bytes verifies them."""
 
     algo: str
 
-    def has(self, oid: Oid) -> bool:
-        """Whether the object is there."""
+    def has(self, oid: Oid) -> bool: ...
 
-    def missing(self, oids: Iterable[Oid]) -> set[Oid]:
-        """Those of ``oids`` that are not there."""
+    def missing(self, oids: Iterable[Oid]) -> set[Oid]: ...
 
-    def read(self, oid: Oid) -> bytes:
-        """The object's bytes, verified; raises MissingObject or CorruptObject."""
+    def read(self, oid: Oid) -> bytes: ...
 
-    def put_bytes(self, oid: Oid, data: bytes) -> None:
-        """Stores bytes under their name; raises CorruptObject when they are not what the name says."""
+    def put_bytes(self, oid: Oid, data: bytes) -> None: ...
 
-    def remove(self, oid: Oid) -> None:
-        """Removes an object; nothing happens when it is not there."""
+    def put_from(self, oid: Oid, path: str) -> None: ...
 
-    def all(self) -> Iterator[tuple[Oid, int, float]]:
-        """Every object: id, size in bytes, and time of last use in seconds since the epoch."""
+    def put_file(self, path: str, *, known: str | None = None) -> tuple[Oid, int]: ...
 
+    def verify(self, oid: Oid) -> None: ...
 
-class MemoryStore:
-    """Objects in memory."""
+    def put_tree(self, tree: Tree) -> Entry: ...
 
-    def __init__(self, algo: str) -> None:
-        self.algo = algo
-        self._objects: dict[Oid, tuple[bytes, float]] = {}
+    def read_tree(self, oid: Oid) -> Tree: ...
 
-    def has(self, oid: Oid) -> bool:
-        return hashes.check_oid(oid) in self._objects
+    def load(self, entry: Entry) -> Content: ...
 
-    def missing(self, oids: Iterable[Oid]) -> set[Oid]:
-        return {oid for oid in oids if not self.has(oid)}
+    def all(self) -> Iterator[tuple[Oid, int, float]]: ...
 
-    def read(self, oid: Oid) -> bytes:
-        if not self.has(oid):
-            raise MissingObject(f"object {oid} is missing")
-        return self._objects[oid][0]
+    def remove(self, oid: Oid) -> None: ...
 
-    def put_bytes(self, oid: Oid, data: bytes) -> None:
-        _check_bytes(oid, data)
-        self._objects[oid] = (data, time.time())
-
-    def remove(self, oid: Oid) -> None:
-        self._objects.pop(oid, None)
-
-    def all(self) -> Iterator[tuple[Oid, int, float]]:
-        for oid, (data, when) in list(self._objects.items()):
-            yield oid, len(data), when
+    def flush(self) -> None: ...
 
 
-def _check_bytes(oid: Oid, data: bytes) -> None:
-    hashes.check_oid(oid)
-    if hashes.hash_bytes(data, oid.algo) != oid.hex.removesuffix(".dir"):
-        raise CorruptObject(f"bytes offered as {oid} are something else")
+def absent(oid: Oid) -> MissingObject:
+    """The error for an object that is not here."""
+    return MissingObject(
+        f"object {oid} is not in the cache", hint="fetch it (pyexp pull), or make it again (pyexp repro)"
+    )
+
+
+def not_a_tree(oid: Oid) -> StoreError:
+    """The error for a file's id where a directory's is needed."""
+    return StoreError(f"{oid} is not a directory's id")
+
+
+def _worth_listing(directory: str, wanted: int) -> bool:
+    """Whether reading a directory costs less than ``wanted`` stats; most file systems' directories grow by the name."""
+    try:
+        return os.stat(directory).st_size <= max(4096, wanted * 500)
+    except OSError:
+        return False
 
 
 class LocalStore:
-    """Objects in a directory of this machine."""
+    """Objects of one algorithm below a cache directory: ``files/<algo>/aa/bb…``, or ``aa/bb…`` (``legacy``).
+
+    Makes directories when it first writes. Safe to share between threads and processes. ``statcache`` remembers which
+    objects were verified; ``links`` are the ways an object may be brought into a workspace, for callers that ask.
+    """
 
     def __init__(
         self,
@@ -96,291 +126,395 @@ class LocalStore:
         algo: str,
         *,
         layout: Literal["files", "legacy"] = "files",
-        fsync: Fsync = "batch",
+        fsync: Literal["none", "batch", "each"] = "batch",
         links: tuple[str, ...] = ("reflink", "copy"),
+        statcache: StatCache | None = None,
     ) -> None:
-        self.root = root
+        if algo not in DIGEST_BYTES:
+            raise StoreError(f"unknown hash algorithm {algo!r}", hint=f"known: {', '.join(DIGEST_BYTES)}")
+        self.root = Path(root)
         self.algo = algo
         self.links = links
-        self._top = str(root / "files" / algo if layout == "files" else root)
+        self.statcache = statcache
+        self.base = os.path.abspath(self.root if layout == "legacy" else self.root / "files" / algo)
         self._fsync = fsync
-        self._unflushed: list[str] = []
-        self._verified: dict[str, tuple[int, int, int, int]] = {}
-        self._made: set[str] = set()
-        self._trees: dict[Oid, Tree] = {}
+        self._new: list[str] = []
+        self._touched: set[str] = set()
+        self._trees: dict[str, Tree] = {}
+
+    def __repr__(self) -> str:
+        return f"LocalStore({self.base!r})"
+
+    # -- names -------------------------------------------------------------------------------------------------------
 
     def path(self, oid: Oid) -> str:
-        """Where the object is, or would be; raises StoreError for an id that is none."""
+        """Where an object is, or would be; raises StoreError for an id that must not become a path."""
+        check_oid(oid)
         if oid.algo != self.algo:
-            raise StoreError(f"{oid} does not belong in a store of {self.algo} objects")
-        digest = hashes.check_oid(oid).hex
-        return f"{self._top}{os.sep}{digest[:2]}{os.sep}{digest[2:]}"
+            raise StoreError(f"object {oid} cannot be in a store of {self.algo} objects")
+        return f"{self.base}{os.sep}{oid.hex[:2]}{os.sep}{oid.hex[2:]}"
 
     def has(self, oid: Oid) -> bool:
+        """Whether there is a regular file under the object's name."""
         try:
-            return os.stat(self.path(oid), follow_symlinks=False).st_mode & 0o170000 == 0o100000
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-
-    def missing(self, oids: Iterable[Oid]) -> set[Oid]:
-        wanted = set(oids)
-        if len(wanted) < LIST_FROM:
-            return {oid for oid in wanted if not self.has(oid)}
-        by_prefix: dict[str, list[Oid]] = {}
-        for oid in wanted:
-            hashes.check_oid(oid)
-            by_prefix.setdefault(oid.hex[:2], []).append(oid)
-        absent: set[Oid] = set()
-        for prefix, some in by_prefix.items():
-            try:
-                there = set(os.listdir(f"{self._top}{os.sep}{prefix}"))
-            except (FileNotFoundError, NotADirectoryError):
-                there = set()
-            absent.update(oid for oid in some if oid.hex[2:] not in there)
-        return absent
-
-    # -- reading ------------------------------------------------------------------------------------------------
-
-    def read(self, oid: Oid) -> bytes:
-        try:
-            data = durable.read_file(self.path(oid))
-        except OSError as error:
-            raise CorruptObject(f"object {oid} is not a file: {error.strerror}") from error
-        if data is None:
-            raise MissingObject(f"object {oid} is not in the cache", hint="fetch it, or make it again")
-        if hashes.hash_bytes(data, oid.algo) != oid.hex.removesuffix(".dir"):
-            self._set_aside(oid)
-        return data
-
-    def verify(self, oid: Oid) -> None:
-        """Makes sure that an object's bytes are what its name says, once for each state of its file.
-
-        Raises MissingObject; or CorruptObject, after the object has been moved to ``corrupt/``.
-        """
-        path = self.path(oid)
-        try:
-            st = os.stat(path, follow_symlinks=False)
-            stamp = (st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
-            if self._verified.get(oid.hex) == stamp:
-                return
-            digest, _ = hashes.hash_file(path, oid.algo)
-        except FileNotFoundError as error:
-            raise MissingObject(f"object {oid} is not in the cache", hint="fetch it, or make it again") from error
-        except OSError as error:
-            raise CorruptObject(f"object {oid} cannot be read: {error.strerror}") from error
-        if digest != oid.hex.removesuffix(".dir"):
-            self._set_aside(oid)
-        self._verified[oid.hex] = stamp
-
-    def _set_aside(self, oid: Oid) -> None:
-        aside = self.root / "corrupt"
-        aside.mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):
-            os.replace(self.path(oid), aside / f"{oid.algo}-{oid.hex}")
-        self._verified.pop(oid.hex, None)
-        raise CorruptObject(
-            f"object {oid} was damaged and is set aside in {aside}",
-            hint="fetch it again, or make it again: pyexp repro",
-        )
-
-    def read_tree(self, oid: Oid) -> Tree:
-        """The manifest behind a ``.dir`` id; raises MissingObject or CorruptObject."""
-        if oid not in self._trees:
-            tree = trees.decode(self.read(oid), oid.algo)
-            if len(self._trees) > 64:
-                self._trees.clear()
-            self._trees[oid] = tree
-        return self._trees[oid]
-
-    def load(self, entry: Entry) -> Content:
-        """What an entry stands for, with its manifest when it is a directory."""
-        return Content(entry, self.read_tree(entry.oid) if entry.oid.is_dir else None)
-
-    # -- writing ------------------------------------------------------------------------------------------------
-
-    def put_bytes(self, oid: Oid, data: bytes) -> None:
-        _check_bytes(oid, data)
-        path = self.path(oid)
-        if self._same_bytes(path, data):
-            os.utime(path)
-            return
-        temporary = self._temporary(path)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-            self._install(temporary, path)
-        except BaseException:
-            _discard(temporary)
-            raise
-
-    @staticmethod
-    def _same_bytes(path: str, data: bytes) -> bool:
-        try:
-            return os.stat(path).st_size == len(data) and durable.read_file(path) == data
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-
-    def put_tree(self, tree: Tree) -> Entry:
-        """Stores a manifest; its members must be there already."""
-        entry, data = trees.identify(tree)
-        self.put_bytes(entry.oid, data)
-        self._trees[entry.oid] = tree
-        return entry
-
-    def put_file(self, path: str, *, known: str | None = None) -> tuple[Oid, int]:
-        """Stores a file's bytes, hashing them unless their digest is ``known``; returns the id and the size.
-
-        An object that is there already is compared with the file and mended when it is damaged: the file is the
-        better copy. Raises StoreError when the file changes meanwhile.
-        """
-        with hashes.open_regular(path) as source:
-            before = os.fstat(source.fileno())
-            digest = known
-            temporary: str | None = None
-            if digest is None and before.st_size <= hashes.CHUNK:
-                return self._put_small(path, source, before)
-            if digest is None:
-                digest, _ = hashes.hash_stream(source, self.algo)
-                source.seek(0)
-            oid = Oid(self.algo, digest)
-            target = self.path(oid)
-            if self._holds(target, source, before.st_size):
-                os.utime(target)
-                return oid, before.st_size
-            temporary = self._temporary(target)
-            try:
-                fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-                try:
-                    source.seek(0)
-                    if not links.reflink(source.fileno(), fd):
-                        links.copy_bytes(source.fileno(), fd, before.st_size)
-                    after = os.fstat(source.fileno())
-                    if _stamp(after) != _stamp(before) or os.fstat(fd).st_size != before.st_size:
-                        raise StoreError(f"'{path}' changed while it was read", hint="try again when nothing writes it")
-                finally:
-                    os.close(fd)
-                self._install(temporary, target)
-            except BaseException:
-                _discard(temporary)
-                raise
-            return oid, before.st_size
-
-    def _put_small(self, path: str, source: object, before: os.stat_result) -> tuple[Oid, int]:
-        data = source.read()  # type: ignore[attr-defined]
-        if _stamp(os.stat(path)) != _stamp(before) or len(data) != before.st_size:
-            raise StoreError(f"'{path}' changed while it was read", hint="try again when nothing writes it")
-        oid = Oid(self.algo, hashes.hash_bytes(data, self.algo))
-        self._put_known(oid, data)
-        return oid, len(data)
-
-    def _put_known(self, oid: Oid, data: bytes) -> None:
-        """Like put_bytes, for bytes whose hash has just been taken."""
-        target = self.path(oid)
-        if self._same_bytes(target, data):
-            os.utime(target)
-            return
-        temporary = self._temporary(target)
-        try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-            try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(fd, view) :]
-            finally:
-                os.close(fd)
-            self._install(temporary, target)
-        except BaseException:
-            _discard(temporary)
-            raise
-
-    @staticmethod
-    def _holds(target: str, source: object, size: int) -> bool:
-        """Whether the object at ``target`` has just the bytes of the open file."""
-        try:
-            with hashes.open_regular(target) as there:
-                if os.fstat(there.fileno()).st_size != size:
-                    return False
-                source.seek(0)  # type: ignore[attr-defined]
-                while True:
-                    a, b = there.read(hashes.CHUNK), source.read(hashes.CHUNK)  # type: ignore[attr-defined]
-                    if a != b:
-                        return False
-                    if not a:
-                        return True
+            return stat.S_ISREG(os.lstat(self.path(oid)).st_mode)
         except OSError:
             return False
 
-    def _temporary(self, path: str) -> str:
-        directory = os.path.dirname(path)
-        if directory not in self._made:
-            os.makedirs(directory, exist_ok=True)
-            self._made.add(directory)
-        return durable.temporary_name(directory)
-
-    def _install(self, temporary: str, path: str) -> None:
-        """Makes a finished file the object: mode exactly 0444 (DVC trusts no other), then the rename."""
-        os.chmod(temporary, 0o444)
-        if self._fsync == "each":
-            _sync_file(temporary)
-        os.replace(temporary, path)
-        if self._fsync == "each":
-            durable.sync_directory(os.path.dirname(path))
-        elif self._fsync == "batch":
-            self._unflushed.append(path)
-
-    def flush(self) -> None:
-        """Makes what was put durable; nothing may name an object before."""
-        paths, self._unflushed = self._unflushed, []
-        for path in paths:
-            with suppress(FileNotFoundError):
-                _sync_file(path)
-        for directory in sorted({os.path.dirname(path) for path in paths}):
-            durable.sync_directory(directory)
-
-    # -- all of it ----------------------------------------------------------------------------------------------
+    def missing(self, oids: Iterable[Oid]) -> set[Oid]:
+        """Those of ``oids`` that are not here: by a stat each, or by listing a directory where that is cheaper."""
+        groups: dict[str, list[Oid]] = {}
+        for oid in oids:
+            check_oid(oid)
+            if oid.algo != self.algo:
+                raise StoreError(f"object {oid} cannot be in a store of {self.algo} objects")
+            groups.setdefault(oid.hex[:2], []).append(oid)
+        absent: set[Oid] = set()
+        for prefix, group in groups.items():
+            directory = f"{self.base}{os.sep}{prefix}"
+            if len(group) < 4 or not _worth_listing(directory, len(group)):
+                absent.update(oid for oid in group if not self.has(oid))
+                continue
+            with os.scandir(directory) as entries:
+                names = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
+            absent.update(oid for oid in group if oid.hex[2:] not in names)
+        return absent
 
     def all(self) -> Iterator[tuple[Oid, int, float]]:
-        for directory in self.directories():
+        """Every object: its id, size in bytes, and mtime (seconds since the epoch)."""
+        for directory in self.fanout():
             prefix = os.path.basename(directory)
-            with os.scandir(directory) as entries:
+            with suppress(FileNotFoundError), os.scandir(directory) as entries:
                 for entry in entries:
                     oid = Oid(self.algo, prefix + entry.name)
-                    try:
-                        hashes.check_oid(oid)
-                        st = entry.stat(follow_symlinks=False)
-                    except (StoreError, FileNotFoundError):
-                        continue
-                    yield oid, st.st_size, st.st_mtime
+                    with suppress(StoreError, FileNotFoundError):
+                        check_oid(oid)
+                        status = entry.stat(follow_symlinks=False)
+                        if stat.S_ISREG(status.st_mode):
+                            yield oid, status.st_size, status.st_mtime
 
-    def directories(self) -> Iterator[str]:
-        """The directories that may hold objects."""
+    def fanout(self) -> list[str]:
+        """The directories that objects are in."""
         try:
-            names = sorted(os.listdir(self._top))
+            with os.scandir(self.base) as entries:
+                return sorted(e.path for e in entries if _FANOUT.fullmatch(e.name) and e.is_dir(follow_symlinks=False))
         except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    # -- bytes out ---------------------------------------------------------------------------------------------------
+
+    def read(self, oid: Oid) -> bytes:
+        """The object's bytes, hashed; raises MissingObject, or CorruptObject after moving a bad one out of the way."""
+        path = self.path(oid)
+        try:
+            fd, _ = open_regular(path, NOFOLLOW)
+            with os.fdopen(fd, "rb", buffering=0) as file:
+                data = file.read()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise absent(oid) from error
+        except (OSError, StoreError) as error:
+            raise self._unreadable(oid, error) from error
+        if hash_bytes(data, self.algo) != oid.hex.removesuffix(".dir"):
+            raise self.quarantine(oid)
+        return data
+
+    def verify(self, oid: Oid) -> None:
+        """Hashes an object unless that was done before and its file has not changed since; raises as ``read`` does."""
+        path = self.path(oid)
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise absent(oid) from error
+        digest = oid.hex.removesuffix(".dir")
+        if self.statcache is not None and self.statcache.get(self.algo, path, status) == digest:
             return
-        for name in names:
-            if len(name) == 2 and not name.strip("0123456789abcdef"):
-                yield f"{self._top}{os.sep}{name}"
+        if not stat.S_ISREG(status.st_mode):
+            raise self.quarantine(oid, f"is {kind(status.st_mode)}, not a file")
+        try:
+            found, _ = hash_file(path, self.algo)
+        except StoreError as error:
+            raise self._unreadable(oid, error) from error
+        if found != digest:
+            raise self.quarantine(oid)
+        self._remember(path, status, digest)
+
+    def _unreadable(self, oid: Oid, error: Exception) -> StoreError:
+        if isinstance(error, OSError) and not os.path.islink(self.path(oid)):
+            return StoreError(f"object {oid} cannot be read: {error.strerror}", hint=f"look at {self.path(oid)}")
+        return self.quarantine(oid, "is not a regular file")
+
+    def quarantine(self, oid: Oid, why: str = "does not hold the bytes its name says") -> CorruptObject:
+        """Moves a bad object to ``<root>/corrupt``, as far as that can be done; returns the error to raise."""
+        place = self.root / "corrupt"
+        where = "and could not be moved away"
+        with suppress(OSError):
+            place.mkdir(exist_ok=True)
+            os.replace(self.path(oid), place / f"{oid.algo}-{oid.hex}-{time.time_ns():x}")
+            where = f"and was moved to {place}"
+        self._trees.pop(oid.hex, None)
+        return CorruptObject(
+            f"object {oid} {why}, {where}",
+            hint="fetch it again (pyexp pull), make it again (pyexp repro), or add the good file again (pyexp add)",
+        )
+
+    def was_quarantined(self, oid: Oid) -> bool:
+        """Whether an object of this id was found bad and moved away before."""
+        with suppress(OSError):
+            return any(name.startswith(f"{oid.algo}-{oid.hex}-") for name in os.listdir(self.root / "corrupt"))
+        return False
+
+    def _remember(self, path: str, status: os.stat_result, digest: str) -> None:
+        if self.statcache is not None:
+            # Objects are never written to again and have an exact mtime of their own: believed at once.
+            self.statcache.put(self.algo, path, status, digest, written=True)
+
+    # -- bytes in ----------------------------------------------------------------------------------------------------
+
+    def put_bytes(self, oid: Oid, data: bytes) -> None:
+        """Stores ``data`` as ``oid``; raises CorruptObject, and stores nothing, when they do not belong together."""
+        path = self.path(oid)
+        check_bytes(oid, data)
+        with explained(path):
+            self._put_data(oid, path, data)
+
+    def put_from(self, oid: Oid, path: str) -> None:
+        """Stores the file at ``path`` as ``oid``; raises CorruptObject, and stores nothing, when it is not."""
+        self._put(path, oid)
+
+    def put_file(self, path: str, *, known: str | None = None) -> tuple[Oid, int]:
+        """Stores a regular file: its id and size in bytes.
+
+        ``known`` is its digest from an earlier look: if a good object of that name and size is here, the file is not
+        read. Raises StoreError when the file cannot be read, is no regular file, or goes on changing.
+        """
+        if known is not None:
+            with suppress(OSError):
+                size = os.stat(path).st_size
+                if self.reuse(Oid(self.algo, known), size):
+                    return Oid(self.algo, known), size
+        oid, status = self._put(path, None)
+        return oid, status.st_size
+
+    def put_observed(self, path: str) -> tuple[Oid, os.stat_result]:
+        """``put_file`` for callers that want the status the file had when it was read."""
+        return self._put(path, None)
+
+    def reuse(self, oid: Oid, size: int | None) -> bool:
+        """Whether a good object is here already; if so its mtime becomes now, so that gc sees it is in use.
+
+        Good means of that size and verified, now or before. A bad object is moved away.
+        """
+        path = self.path(oid)
+        try:
+            status = os.lstat(path)
+            if size is not None and status.st_size != size:
+                self.quarantine(oid)
+                return False
+            self.verify(oid)
+        except (OSError, MissingObject, CorruptObject):
+            return False
+        self._touch(path, oid.hex.removesuffix(".dir"))
+        return True
+
+    def _touch(self, path: str, digest: str) -> None:
+        with suppress(OSError):  # somebody else's object in a shared cache
+            stamp(path)
+            self._remember(path, os.lstat(path), digest)
+
+    def _put(self, path: str, expect: Oid | None) -> tuple[Oid, os.stat_result]:
+        """Hashes and stores a file; a file that changes meanwhile is looked at again, a few times."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                with explained(path):
+                    fd, status = open_regular(path)
+                    try:
+                        take = self._take_small if status.st_size <= SMALL_BYTES else self._take_large
+                        return take(fd, path, status, expect), status
+                    finally:
+                        os.close(fd)
+            except Changed:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(0.05)
+        raise AssertionError("the loop returns or raises")
+
+    def _take_small(self, fd: int, path: str, status: os.stat_result, expect: Oid | None) -> Oid:
+        data = read_whole(fd, status.st_size)
+        check_unchanged(path, status, os.fstat(fd), len(data))
+        digest = hash_bytes(data, self.algo)
+        check_expected(path, digest, expect)
+        oid = expect or Oid(self.algo, digest)
+        self._put_data(oid, self.path(oid), data)
+        return oid
+
+    def _put_data(self, oid: Oid, path: str, data: bytes) -> None:
+        if self._same_data(oid, path, data):
+            return
+        temporary, fd = self._create(os.path.dirname(path))
+        try:
+            linking.write_all(fd, data)
+            self._publish(fd, temporary, path, oid)
+        except BaseException:
+            discard(temporary)
+            raise
+        finally:
+            os.close(fd)
+
+    def _same_data(self, oid: Oid, path: str, data: bytes) -> bool:
+        """Whether the object is here with just these bytes; a damaged one gives way."""
+        try:
+            fd, status = open_regular(path, NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        except (OSError, StoreError):
+            self.quarantine(oid)
+            return False
+        try:
+            here = read_whole(fd, status.st_size) if status.st_size == len(data) else None
+            if here == data:
+                self._claim(fd, status, path, oid)
+                return True
+        finally:
+            os.close(fd)
+        self._explain_difference(oid)
+        return False
+
+    def _claim(self, fd: int, status: os.stat_result, path: str, oid: Oid) -> None:
+        """Marks an object as in use: read-only again, and young."""
+        with suppress(OSError):  # somebody else's object in a shared cache
+            if stat.S_IMODE(status.st_mode) & 0o222:
+                os.fchmod(fd, MODE)
+            stamp(path)
+            self._remember(path, os.fstat(fd), oid.hex.removesuffix(".dir"))
+
+    def _explain_difference(self, oid: Oid) -> None:
+        """Same id, other bytes: a damaged object is moved away; a sound one means that two files share one hash."""
+        try:
+            with suppress(MissingObject):
+                found, _ = hash_file(self.path(oid), self.algo)
+                if found == oid.hex.removesuffix(".dir"):
+                    raise StoreError(
+                        f"two different files have the same {self.algo} hash: {oid.hex}",
+                        hint="use a stronger hash for this project: sha256",
+                    )
+        except Changed:
+            pass
+        self.quarantine(oid)
+
+    def _take_large(self, fd: int, path: str, status: os.stat_result, expect: Oid | None) -> Oid:
+        """Hashes and copies in one pass, or clones first and hashes the clone, which cannot change any more."""
+        if expect is not None and self.reuse(expect, status.st_size):
+            return expect
+        temporary, target = self._create(self.base)
+        try:
+            if clone(fd, target):
+                os.lseek(target, 0, os.SEEK_SET)
+                with os.fdopen(os.dup(target), "rb", buffering=0) as file:
+                    digest, size = hash_stream(file, self.algo)
+            else:
+                with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
+                    digest, size = hash_stream(file, self.algo, lambda piece: linking.write_all(target, piece))
+            check_unchanged(path, status, os.fstat(fd), size)
+            check_expected(path, digest, expect)
+            oid = expect or Oid(self.algo, digest)
+            final = self.path(oid)
+            if self._same_file(oid, final, temporary, size):
+                discard(temporary)
+                return oid
+            os.makedirs(os.path.dirname(final), exist_ok=True)
+            self._publish(target, temporary, final, oid)
+        except BaseException:
+            discard(temporary)
+            raise
+        finally:
+            os.close(target)
+        return oid
+
+    def _same_file(self, oid: Oid, final: str, temporary: str, size: int) -> bool:
+        try:
+            status = os.lstat(final)
+        except FileNotFoundError:
+            return False
+        if stat.S_ISREG(status.st_mode) and status.st_size == size and equal_files(final, temporary):
+            self._touch(final, oid.hex.removesuffix(".dir"))
+            return True
+        self._explain_difference(oid)
+        return False
+
+    def _create(self, directory: str) -> tuple[str, int]:
+        temporary = durable.temporary_name(directory)
+        try:
+            return temporary, linking.create(temporary, mode=0o600)
+        except FileNotFoundError:
+            os.makedirs(directory, exist_ok=True)
+            self._touched.update((self.base, str(self.root)))
+            return temporary, linking.create(temporary, mode=0o600)
+
+    def _publish(self, fd: int, temporary: str, path: str, oid: Oid) -> None:
+        if hasattr(os, "fchmod"):
+            os.fchmod(fd, MODE)
+        stamp(fd if os.utime in os.supports_fd else temporary)
+        if self._fsync == "each":
+            os.fsync(fd)
+        os.replace(temporary, path)
+        self._remember(path, os.fstat(fd), oid.hex.removesuffix(".dir"))
+        directory = os.path.dirname(path)
+        if self._fsync == "each":
+            durable.sync_directory(directory)
+        elif self._fsync == "batch":
+            self._new.append(path)
+            self._touched.add(directory)
+
+    def flush(self) -> None:
+        """Returns when everything stored so far would survive a power cut (see the module's text)."""
+        fresh, self._new = self._new, []
+        directories, self._touched = self._touched, set()
+        if self._fsync == "none" or not (fresh or directories):
+            return
+        with explained(self.base):
+            if len(fresh) < _FLUSH_ALL or not flush_file_system(self.base):
+                for path in fresh:
+                    flush_file(path)
+            for directory in sorted(directories, reverse=True):
+                with suppress(FileNotFoundError):
+                    durable.sync_directory(directory)
 
     def remove(self, oid: Oid) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(self.path(oid))
-        self._verified.pop(oid.hex, None)
-        self._trees.pop(oid, None)
+        """Removes an object; one that is not here is no error."""
+        self._trees.pop(oid.hex, None)
+        path = self.path(oid)
+        with explained(path), suppress(FileNotFoundError):
+            os.unlink(path)
 
+    # -- directories -------------------------------------------------------------------------------------------------
 
-def _stamp(st: os.stat_result) -> tuple[int, int, int]:
-    return st.st_size, st.st_mtime_ns, st.st_ino
+    def put_tree(self, tree: Tree) -> Entry:
+        """Stores a manifest (its members must be here already) and returns its entry."""
+        entry, data = trees.identify(tree)
+        self.put_bytes(entry.oid, data)
+        return entry
 
+    def read_tree(self, oid: Oid) -> Tree:
+        """The manifest ``oid``; raises MissingObject, or CorruptObject when its bytes or what they say is unsound."""
+        if not oid.is_dir:
+            raise not_a_tree(oid)
+        remembered = self._trees.get(oid.hex)
+        if remembered is not None and self.has(oid):
+            return remembered
+        data = self.read(oid)
+        try:
+            tree = trees.decode(data, self.algo)
+        except CorruptObject as error:
+            raise CorruptObject(f"object {oid}: {error.message}", hint=error.hint) from error
+        if len(self._trees) >= 8:
+            self._trees.clear()
+        self._trees[oid.hex] = tree
+        return tree
 
-def _sync_file(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _discard(temporary: str) -> None:
-    with suppress(OSError):
-        os.unlink(temporary)
+    def load(self, entry: Entry) -> Content:
+        """What an entry stands for, with its manifest when it is a directory; raises as ``read_tree`` does."""
+        if entry.oid.is_dir:
+            return Content(entry, self.read_tree(entry.oid))
+        if not self.has(entry.oid):
+            raise absent(entry.oid)
+        return Content(entry)

@@ -63,7 +63,7 @@ def collect_garbage(
     if not dry:
         for oid, _ in sorted(going, key=lambda item: not item[0].is_dir):
             store.remove(oid)
-        for directory in store.directories():
+        for directory in store.fanout():
             durable.remove_litter(directory)
     return Garbage(len(going), sum(size_bytes for _, size_bytes in going))
 

@@ -33,7 +33,9 @@ MAX_SIZE = 1 << 62
 
 _JSON_ALGORITHMS = frozenset({"md5", "md5-dos2unix"})
 # Relpaths that plainly pass ``check_relpath``: no part begins with '.' or 'g', none is long. The rest is asked one by one.
-_PLAIN = re.compile(r"(?=.{1,1024}\Z)[A-Za-fh-z0-9_][\w\-+ .,=@]{0,60}(?:/[A-FH-Za-fh-z0-9_][\w\-+ .,=@]{0,60}){0,99}", re.ASCII)
+_PLAIN = re.compile(
+    r"(?=.{1,1024}\Z)[A-FH-Za-fh-z0-9_][\w\-+ .,=@]{0,60}(?:/[A-FH-Za-fh-z0-9_][\w\-+ .,=@]{0,60}){0,99}", re.ASCII
+)
 
 
 def records_modes(algo: str) -> bool:
@@ -137,7 +139,7 @@ def _modes(executable: Any, count: int) -> Iterable[bool]:
 
 
 def _check_hexes(digests: Sequence[Any], algo: str) -> None:
-    one = re.compile(r"[0-9a-f]{%d}" % (2 * DIGEST_BYTES[algo]))
+    one = re.compile(rf"[0-9a-f]{{{2 * DIGEST_BYTES[algo]}}}")
     for digest in digests:
         if type(digest) is not str or one.fullmatch(digest) is None:
             raise CorruptObject(f"{str(digest)[:80]!r} is not a {algo} id")
