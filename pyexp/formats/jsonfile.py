@@ -1,143 +1,159 @@
-"""Changes one value of a JSON text and no other byte.
-
-The text is scanned for where each value starts and ends; a new member takes its separators from its neighbours.
-"""
+"""JSON params changed in place: one value is spliced, the layout of the rest stays."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from pyexp.errors import FormatError
 
 MAX_DEPTH = 100
+
 _BLANK = re.compile(r"[ \t\r\n]*")
-_SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,\[\]{}:"]+')
+_ATOM = re.compile(r"[^\s,\]}]+")
 
 
-@dataclass
-class Span:
-    """A value's place: ``members`` maps a key (or index) to where its entry starts and its own span."""
+class _Node:
+    """A value and where it stands; ``entries`` are (key, offset of the key, value), keys of a list its indices."""
 
-    start: int
-    end: int = 0
-    members: dict[str | int, tuple[int, Span]] = field(default_factory=dict)
+    __slots__ = ("end", "entries", "kind", "start")
+
+    def __init__(self, kind: str, start: int) -> None:
+        self.kind = kind
+        self.start = start
+        self.end = start
+        self.entries: list[tuple[str, int, _Node]] = []
+
+    def child(self, key: str | int) -> _Node | None:
+        return next((node for name, _, node in self.entries if name == str(key)), None)
 
 
-def scan(text: str, path: str) -> Span:
-    """The spans of a JSON text that ``json.loads`` takes; raises FormatError for any other."""
+def set_value(text: str, keys: Sequence[str | int], value: Any, path: str) -> str:
+    """``text`` with the value at ``keys`` replaced or added, mappings on the way made; raises FormatError."""
+    if not text.strip():
+        return json.dumps(_nested(keys, value), indent=4) + "\n"
+    root = _scan(text, path)
+    node, depth = _descend(root, keys)
+    if depth == len(keys):
+        return text[: node.start] + _written(text, value, node.start) + text[node.end :]
+    if node.kind != "{":
+        raise FormatError(f"cannot set '{'.'.join(map(str, keys))}': it would be inside a value", path=path)
+    return _added(text, node, str(keys[depth]), _nested(keys[depth + 1 :], value))
+
+
+def delete_key(text: str, keys: Sequence[str | int], path: str) -> str:
+    """``text`` without the entry at ``keys``; raises FormatError when there is none."""
+    node, depth = _descend(_scan(text, path), keys[:-1])
+    index = next((i for i, entry in enumerate(node.entries) if entry[0] == str(keys[-1])), None)
+    if depth < len(keys) - 1 or index is None:
+        raise FormatError(f"there is no '{'.'.join(map(str, keys))}'", path=path)
+    if len(node.entries) == 1:
+        return text[: node.start + 1] + text[node.end - 1 :]
+    if index == 0:
+        return text[: node.entries[0][1]] + text[node.entries[1][1] :]
+    return text[: node.entries[index - 1][2].end] + text[node.entries[index][2].end :]
+
+
+def _nested(keys: Sequence[str | int], value: Any) -> Any:
+    for key in reversed(keys):
+        value = {str(key): value}
+    return value
+
+
+def _scan(text: str, path: str) -> _Node:
     try:
-        json.loads(text)
-        span = _value(text, _BLANK.match(text).end(), 0)  # type: ignore[union-attr]
-    except json.JSONDecodeError as error:
-        raise FormatError(f"not JSON: {error.msg}", path=path, line=error.lineno, column=error.colno) from error
-    except RecursionError as error:
-        raise FormatError("nested too deeply", path=path) from error
-    return span
+        return _scan_value(text, _skip(text, 0), 0)
+    except (ValueError, IndexError) as error:
+        raise FormatError(f"not JSON: {error}", path=path) from None
 
 
 def _skip(text: str, at: int) -> int:
     found = _BLANK.match(text, at)
-    assert found is not None
-    return found.end()
+    return found.end() if found else at
 
 
-def _value(text: str, at: int, depth: int) -> Span:
+def _scan_value(text: str, at: int, depth: int) -> _Node:
     if depth > MAX_DEPTH:
-        raise RecursionError
-    span = Span(at)
-    opening = text[at]
-    if opening not in "{[":
-        found = _SCALAR.match(text, at)
-        assert found is not None
-        span.end = found.end()
-        return span
-    closing = "}" if opening == "{" else "]"
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    character = text[at]
+    node = _Node(character if character in '{["' else "", at)
+    if character == '"':
+        node.end = scanstring(text, at + 1)[1]
+    elif character in "{[":
+        node.end = _scan_entries(text, at, node, depth)
+    else:
+        found = _ATOM.match(text, at)
+        node.end = found.end() if found else at
+    return node
+
+
+def _scan_entries(text: str, at: int, node: _Node, depth: int) -> int:
+    closing = "}" if node.kind == "{" else "]"
     at = _skip(text, at + 1)
-    index = 0
     while text[at] != closing:
-        entry = at
-        key: str | int = index
-        if opening == "{":
-            found = _SCALAR.match(text, at)
-            assert found is not None
-            key = json.loads(found.group())
-            at = _skip(text, _skip(text, found.end()) + 1)
-        inner = _value(text, at, depth + 1)
-        span.members[key] = (entry, inner)
-        at = _skip(text, inner.end)
+        start, key = at, str(len(node.entries))
+        if node.kind == "{":
+            key, at = scanstring(text, at + 1)
+            at = _skip(text, _skip(text, at) + 1)
+        value = _scan_value(text, at, depth + 1)
+        node.entries.append((key, start, value))
+        at = _skip(text, value.end)
         if text[at] == ",":
             at = _skip(text, at + 1)
-        index += 1
-    span.end = at + 1
-    return span
+    return at + 1
 
 
-def set_value(text: str, keys: Sequence[str], value: Any, path: str) -> str:
-    """``text`` with the value at ``keys`` replaced or added; raises FormatError when something on the way is no object."""
-    if not text.strip():
-        text = "{}\n"
-    span = scan(text, path)
+def _descend(root: _Node, keys: Sequence[str | int]) -> tuple[_Node, int]:
+    node = root
     for depth, key in enumerate(keys):
-        member = span.members.get(key)
-        if member is None and text[span.start] == "[" and key.isdigit():
-            member = span.members.get(int(key))
-        if member is None:
-            return _added(text, span, keys[depth:], value, path)
-        span = member[1]
-    return text[: span.start] + _dumped(value, text, span.start) + text[span.end :]
+        child = node.child(key)
+        if child is None:
+            return node, depth
+        node = child
+    return node, len(keys)
 
 
-def _dumped(value: Any, text: str, at: int) -> str:
-    """A value as the file writes values: over several lines where the file does, in its indentation."""
-    nested = isinstance(value, (dict, list)) and value
-    indent = _indentation(text)
-    if not nested or indent is None:
-        return json.dumps(value, ensure_ascii=False)
+def _indent_of_line(text: str, at: int) -> str:
     line = text[text.rfind("\n", 0, at) + 1 : at]
-    margin = line[: len(line) - len(line.lstrip())]
-    return json.dumps(value, indent=indent, ensure_ascii=False).replace("\n", "\n" + margin)
+    return line[: len(line) - len(line.lstrip())]
 
 
-def _indentation(text: str) -> str | None:
-    found = re.search(r"\n([ \t]+)\S", text)
-    return found.group(1) if found else None
+def _step(text: str) -> str | None:
+    """What nested lines are indented by; None when the text is one line."""
+    found = re.search(r"[{\[]\r?\n([ \t]+)", text)
+    if not found:
+        return None
+    outer = _indent_of_line(text, found.start())
+    return found[1].removeprefix(outer) or found[1]
 
 
-def _added(text: str, span: Span, keys: Sequence[str], value: Any, path: str) -> str:
-    if text[span.start] != "{":
-        raise FormatError(f"cannot hold '{keys[0]}': it is no object", path=path)
-    for key in reversed(keys[1:]):
-        value = {key: value}
-    name = json.dumps(keys[0], ensure_ascii=False)
-    if span.members:
-        entries = [entry for entry, _ in span.members.values()]
-        last = list(span.members.values())[-1][1]
-        lead = text[span.start + 1 : entries[0]]
-        between = re.search(r":\s*", text[entries[0] : last.end])
-        colon = between.group() if between else ": "
-        if len(entries) > 1:
-            second_last = list(span.members.values())[-2][1]
-            lead = text[second_last.end : entries[-1]].replace(",", "", 1)
-        elif not lead and ", " not in text:
-            lead = " "
-        return f"{text[: last.end]},{lead}{name}{colon}{_dumped(value, text, entries[-1])}{text[last.end :]}"
-    return f"{text[: span.start]}{{{name}: {_dumped(value, text, span.start)}}}{text[span.end :]}"
+def _written(text: str, value: Any, at: int) -> str:
+    step = _step(text)
+    ascii_only = text.isascii()
+    nested = isinstance(value, (dict, list, tuple)) and bool(value)
+    if not nested or step is None:
+        separators = (",", ":") if re.search(r'"\s*:[^\s]', text) and '": ' not in text else (", ", ": ")
+        return json.dumps(value, ensure_ascii=ascii_only, separators=separators)
+    newline = "\r\n" if "\r\n" in text else "\n"
+    new = json.dumps(value, ensure_ascii=ascii_only, indent=step)
+    return new.replace("\n", newline + _indent_of_line(text, at))
 
 
-def delete_key(text: str, keys: Sequence[str], path: str) -> str:
-    """``text`` without the entry at ``keys``, which must be there."""
-    span = scan(text, path)
-    for key in keys[:-1]:
-        span = span.members[key][1]
-    places = list(span.members.items())
-    index = [key for key, _ in places].index(keys[-1])
-    entry, inner = span.members[keys[-1]]
-    if len(places) == 1:
-        return text[: span.start] + "{}" + text[span.end :]
-    if index + 1 < len(places):
-        return text[:entry] + text[places[index + 1][1][0] :]
-    return text[: places[index - 1][1][1].end] + text[inner.end :]
+def _added(text: str, node: _Node, key: str, value: Any) -> str:
+    name = json.dumps(key, ensure_ascii=text.isascii())
+    colon = ":" if re.search(r'"\s*:[^\s]', text) and '": ' not in text else ": "
+    if node.entries:
+        first, last = node.entries[0][1], node.entries[-1][2]
+        gap = text[node.start + 1 : first]
+        between = gap if "\n" in gap else "" if colon == ":" else " "
+        return f"{text[: last.end]},{between}{name}{colon}{_written(text, value, first)}{text[last.end :]}"
+    step = _step(text)
+    if step is None:
+        return f"{text[: node.start + 1]}{name}{colon}{_written(text, value, node.start)}{text[node.end - 1 :]}"
+    newline = "\r\n" if "\r\n" in text else "\n"
+    outer = newline + _indent_of_line(text, node.start)
+    inner = _written(text, value, node.start).replace(outer, outer + step)
+    return f"{text[: node.start + 1]}{outer}{step}{name}{colon}{inner}{outer}{text[node.end - 1 :]}"

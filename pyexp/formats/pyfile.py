@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pyexp.errors import FormatError
-from pyexp.formats import suggest
 
 MAX_BYTES = 10_000_000
 
@@ -33,32 +32,46 @@ def load(text: str, path: str) -> dict[str, Any]:
     return data
 
 
-def set_value(text: str, keys: Sequence[str], value: Any, path: str) -> str:
+def set_value(text: str, keys: Sequence[str | int], value: Any, path: str) -> str:
     """``text`` with a constant, or an item of one, replaced; every other byte stays.
 
-    Raises FormatError when there is no such constant: code cannot be added.
+    Raises FormatError when there is no such constant: code is not added.
     """
-    node = _find(_parse(text, path), keys)
+    names = [str(key) for key in keys]
+    tree = _parse(text, path)
+    node = _find(tree, names)
     if node is None:
-        names = [".".join(found) for found, expr, _ in _constants(_parse(text, path)) if expr is not None]
-        close = suggest.close(".".join(keys), names)
         raise FormatError(
-            f"no constant '{'.'.join(keys)}'",
-            path=path,
-            hint=f"did you mean '{close}'?" if close else "add the assignment to the file with an editor",
+            f"no constant '{'.'.join(names)}'", path=path, hint="constants of a Python file are added with an editor"
         )
-    # Offsets of the tree count UTF-8 bytes in a line.
-    lines = text.encode("utf-8").splitlines(keepends=True) if "\f" not in text else _lines(text)
+    # Offsets of the tree count UTF-8 bytes in a line; bytes.splitlines ends them where Python does.
+    raw = text.encode("utf-8")
+    lines = raw.splitlines(keepends=True)
     start = sum(map(len, lines[: node.lineno - 1])) + node.col_offset
     stop = sum(map(len, lines[: (node.end_lineno or node.lineno) - 1])) + (node.end_col_offset or 0)
-    raw = text.encode("utf-8")
-    new = (raw[:start] + repr(value).encode("utf-8") + raw[stop:]).decode("utf-8")
+    new = (raw[:start] + _literal(value).encode("utf-8") + raw[stop:]).decode("utf-8")
     _parse(new, path)
     return new
 
 
-def _lines(text: str) -> list[bytes]:
-    return [line.encode("utf-8") for line in text.splitlines(keepends=True)]
+def delete_key(text: str, keys: Sequence[str | int], path: str) -> str:
+    """Raises FormatError: code is not deleted."""
+    raise FormatError(
+        f"cannot delete '{'.'.join(map(str, keys))}'",
+        path=path,
+        hint="take the line out of the Python file with an editor",
+    )
+
+
+def _literal(value: Any) -> str:
+    """A value as Python source; infinities and NaN have no literal but float()'s, which ``load`` does not read."""
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return "1e999" if value > 0 else "-1e999" if value < 0 else repr(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_literal(item) for item in value) + "]"
+    return repr(value)
 
 
 def _parse(text: str, path: str) -> ast.Module:
