@@ -38,7 +38,8 @@ def shell_argv(command: str, shell: str) -> list[str]:
     return [shell, "-c", command]
 
 
-# Reads "+ GROUP" and "- GROUP" lines; at end of file, when whoever wrote them is gone, it kills what is left.
+# Reads "+ GROUP" and "- GROUP" lines; at end of file, when whoever wrote them is gone, it kills what is left
+# and waits until it is gone (not for ever: where nobody reaps orphans they stay as zombies).
 _REAPER = """trap "" INT TERM HUP
 g=
 while read -r s p; do
@@ -47,7 +48,11 @@ while read -r s p; do
   for x in $g; do [ "$x" = "$p" ] || n="$n $x"; done
   g=$n
 done
-for x in $g; do kill -9 -- "-$x"; done"""
+for x in $g; do kill -9 -- "-$x"; done
+for x in $g; do
+  i=0
+  while [ "$i" -lt 50 ] && kill -0 -- "-$x"; do i=$((i + 1)); sleep 0.01; done
+done"""
 
 
 class Reaper:
@@ -62,12 +67,15 @@ class Reaper:
         self._mutex = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def watch(self, group: int) -> None:
-        """Adds a process group to those to kill when we die."""
+    def start(self) -> None:
+        """Makes the shell run, before there is a command to watch."""
         if os.name == "nt":
             return
         with self._mutex:
             self._start()
+
+    def watch(self, group: int) -> None:
+        """Adds a process group to those to kill when we die."""
         self._tell(f"+ {group}")
 
     def _start(self) -> None:
@@ -120,6 +128,8 @@ def run(
     """
     posix = os.name != "nt"
     argv: str | list[str] = command if not posix else shell_argv(command, env.get("SHELL") or "/bin/sh")
+    if reaper is not None:
+        reaper.start()
     process = subprocess.Popen(
         argv,
         shell=not posix,
