@@ -24,15 +24,19 @@ if TYPE_CHECKING:
     from pyexp.git.repo import Repo
 
 TreeEntry = tuple[int, str]
+_ADVICE = "save them first (pyexp exp save, or pyexp git commit), or say --force"
 # Tells whether bytes (their blob's sha) of a path are kept somewhere.
 Saved = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to be done: files to write, files to remove, and paths whose present bytes would be lost."""
+    """What has to be done: files to write, files to remove, and paths whose present bytes would be lost.
 
-    tree: str
+    ``tree`` is where the files' attributes are read from (None: from the work tree).
+    """
+
+    tree: str | None
     write: dict[str, TreeEntry]
     remove: tuple[str, ...]
     offenders: tuple[str, ...]
@@ -55,7 +59,7 @@ def plan_apply(repo: Repo, target_tree: str, *, saved: Saved, old_tree: str | No
     if old_tree is None and head is not None:
         old_tree = repo.tree_of(head)
     committed = objects.flatten(repo, old_tree) if old_tree is not None else {}
-    plan = _Planner(Files(repo), target, committed, saved)
+    plan = Planner(Files(repo), target, committed, saved)
     for path, entry in target.items():
         plan.look_at_wanted(path, entry)
     for path in {*committed, *plan.files.index.entries}:
@@ -64,7 +68,9 @@ def plan_apply(repo: Repo, target_tree: str, *, saved: Saved, old_tree: str | No
     return Plan(target_tree, plan.write, tuple(sorted(plan.remove)), tuple(sorted(plan.offenders)))
 
 
-class _Planner:
+class Planner:
+    """Looks at one path after another; ``write``, ``remove`` and ``offenders`` grow."""
+
     def __init__(
         self, files: Files, target: dict[str, TreeEntry], committed: dict[str, TreeEntry], saved: Saved
     ) -> None:
@@ -163,14 +169,14 @@ def apply_tree(repo: Repo, target_tree: str, *, saved: Saved, force: bool = Fals
     return apply(repo, plan_apply(repo, target_tree, saved=saved), force=force)
 
 
-def apply(repo: Repo, plan: Plan, *, force: bool = False) -> tuple[str, ...]:
+def apply(repo: Repo, plan: Plan, *, force: bool = False, advice: str = _ADVICE) -> tuple[str, ...]:
     """Carries out a plan; on any error every name is put back as it was. Raises UnsafeCheckout as ``apply_tree``."""
     if plan.offenders and not force:
         shown = ", ".join(plan.offenders[:3]) + (", …" if len(plan.offenders) > 3 else "")
         raise UnsafeCheckout(
             f"changes that are saved nowhere would be lost: {shown}",
             paths=plan.offenders,
-            hint="save them first (pyexp exp save, or pyexp git commit), or say --force",
+            hint=advice,
         )
     require_objects(repo, plan.write)
     moves = _Moves(str(repo.require_worktree()))
@@ -188,7 +194,10 @@ def apply(repo: Repo, plan: Plan, *, force: bool = False) -> tuple[str, ...]:
 
 
 def _prepare(repo: Repo, plan: Plan, moves: _Moves) -> None:
-    conversions = filters.of_tree(repo, objects.flatten(repo, plan.tree))
+    if plan.tree is None:
+        conversions = filters.of_worktree(repo, repo.read_index())
+    else:
+        conversions = filters.of_tree(repo, objects.flatten(repo, plan.tree))
     for path, (mode, sha) in plan.write.items():
         data = repo.read_blob(sha)
         if conversions is not None and mode != objects.SYMLINK:

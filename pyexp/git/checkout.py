@@ -229,8 +229,11 @@ def capture(repo: Repo, base_tree: str, directory: Path, *, include: Iterable[st
     Changed and deleted files are seen; new ones only under ``include`` (files or directories; missing ones are left
     out). Only files whose stat is not the one ``materialise`` recorded are read.
     """
-    base = objects.flatten(repo, base_tree)
-    root = os.fspath(directory)
+    with objects.batch(repo):
+        return _capture(repo, objects.flatten(repo, base_tree), os.fspath(directory), include)
+
+
+def _capture(repo: Repo, base: Mapping[str, TreeEntry], root: str, include: Iterable[str]) -> str:
     state = _State.load(root)
     conversions = filters.of_tree(repo, base)
     links: dict[str, bool] = {"": True}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _IDENTITY_HINT = (
     "tell git who you are: pyexp git config user.name 'Your Name' && pyexp git config user.email you@example.com"
 )
+# An experiment must not fail for want of a name; only `pyexp git commit` insists on one.
+NOBODY = Identity("pyexp", "pyexp@localhost")
 _TRUE = frozenset({"true", "yes", "on", "1", ""})
 
 
@@ -75,10 +77,10 @@ def get_bool(repo: Repo, key: str, default: bool = False) -> bool:
     return default if value is None else value.strip().lower() in _TRUE
 
 
-def set_value(repo: Repo, key: str, value: str | None) -> None:
-    """Sets (None: removes) a setting in the repository's own configuration; raises GitError when it cannot."""
+def set_value(repo: Repo, key: str, value: str | None, *, everywhere: bool = False) -> None:
+    """Sets (None: removes) a setting of the repository, or (``everywhere``) of the user; raises GitError for bad keys."""
     section, name = split_key(key)
-    path = os.path.join(repo.commondir, "config")
+    path = _user_file() if everywhere else os.path.join(repo.commondir, "config")
     file = _file(path)
     if value is None:
         with suppress(KeyError):
@@ -87,6 +89,12 @@ def set_value(repo: Repo, key: str, value: str | None) -> None:
         file.set(section, name, value.encode("utf-8", "surrogateescape"))
     _write(file, path)
     repo.forget_config()
+
+
+def _user_file() -> str:
+    chosen = os.environ.get("GIT_CONFIG_GLOBAL") or os.path.expanduser("~/.gitconfig")
+    modern = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "git", "config")
+    return modern if not os.path.exists(chosen) and os.path.exists(modern) else chosen
 
 
 def remove_section(repo: Repo, section: tuple[str, ...]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ from pyexp.git.worktree import Files, mode_of
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo
 
-__all__ = ["Index", "IndexEntry", "Status", "read_index", "status", "write_index"]
+__all__ = ["Index", "IndexEntry", "Status", "pairs", "read_index", "status", "write_index"]
 
 # A: added, M: modified, D: deleted, T: another type of file, U: in conflict.
 Change = Literal["A", "M", "D", "T", "U"]
@@ -60,7 +60,13 @@ def read_index(repo: Repo) -> Index:
     return index
 
 
-def write_index(repo: Repo, entries: Mapping[str, IndexEntry], *, read: Index | None = None) -> None:
+def pairs(index: Index) -> list[tuple[str, IndexEntry]]:
+    """Every line of an index, all stages of paths in conflict included: what ``write_index`` takes."""
+    found = [(path, entry) for path, entry in index.entries.items() if entry.stage == 0]
+    return found + [(path, entry) for path, stages in index.unmerged.items() for entry in stages]
+
+
+def write_index(repo: Repo, entries: Iterable[tuple[str, IndexEntry]], *, read: Index | None = None) -> None:
     """Replaces the index under git's own lock. For user.py only.
 
     ``read`` is the index the entries were made from: raises GitError when it is no longer the one on disk. Raises
@@ -78,7 +84,7 @@ def write_index(repo: Repo, entries: Mapping[str, IndexEntry], *, read: Index | 
         with os.fdopen(fd, "wb") as file:
             if read is not None and read.mtime_ns != _mtime_ns(path):
                 raise GitError("the index was changed by another command", hint="run the command again")
-            file.write(indexfile.encode(entries.items(), hash_name=repo.hash_name))
+            file.write(indexfile.encode(entries, hash_name=repo.hash_name))
             file.flush()
             os.fsync(file.fileno())
         os.replace(lock, path)

@@ -12,8 +12,8 @@ import re
 import time as clock
 import zlib
 from binascii import hexlify, unhexlify
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
 from pyexp import durable
@@ -223,22 +223,28 @@ def blob_sha(repo: Repo, data: bytes) -> str:
 
 
 def write(repo: Repo, kind: str, data: bytes) -> str:
-    """Stores an object and returns its name; flushed to disk unless ``repo.fsync`` is off."""
+    """Stores an object and returns its name; flushed to disk first, unless ``repo.fsync`` is off."""
     whole = b"%s %d\0" % (kind.encode("ascii"), len(data)) + data
     sha = hashlib.new(repo.hash_name, whole).hexdigest()
     directory = f"{repo.objects_dir}/{sha[:2]}"
     target = f"{directory}/{sha[2:]}"
+    if repo.batch is not None and target in repo.batch:
+        return sha
     with suppress(OSError):
         if os.stat(target).st_size > 0:
             # Freshened, so that a git gc that is running now does not take it for garbage.
             os.utime(target)
             return sha
     # Packs are not asked: what is written is nearly always new, and a second copy does no harm.
-    _write_loose(directory, target, zlib.compress(whole, 1), repo.fsync)
+    temporary = _write_temporary(directory, zlib.compress(whole, 1))
+    if repo.batch is not None:
+        repo.batch[target] = temporary
+    else:
+        _publish({target: temporary}, repo.fsync)
     return sha
 
 
-def _write_loose(directory: str, target: str, raw: bytes, fsync: bool) -> None:
+def _write_temporary(directory: str, raw: bytes) -> str:
     temporary = f"{directory}/tmp_obj_{os.getpid()}_{os.urandom(6).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -251,17 +257,64 @@ def _write_loose(directory: str, target: str, raw: bytes, fsync: bool) -> None:
             view = memoryview(raw)
             while view:
                 view = view[os.write(fd, view) :]
-            if fsync:
-                os.fsync(fd)
         finally:
             os.close(fd)
-        os.replace(temporary, target)
     except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
+        os.unlink(temporary)
+        raise
+    return temporary
+
+
+# More files than this are flushed by one sync of everything, fewer one by one.
+_SYNC_ALL_ABOVE = 200
+
+
+def _publish(written: Mapping[str, str], fsync: bool) -> None:
+    """Gives temporary files their names, target -> temporary: bytes on disk first, then names, then directories."""
+    try:
+        if fsync and len(written) > _SYNC_ALL_ABOVE and hasattr(os, "sync"):
+            os.sync()
+        elif fsync:
+            for temporary in written.values():
+                fd = os.open(temporary, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+        for target, temporary in written.items():
+            os.replace(temporary, target)
+    except BaseException:
+        _discard(written)
         raise
     if fsync:
-        durable.sync_directory(directory)
+        for directory in {os.path.dirname(target) for target in written}:
+            durable.sync_directory(directory)
+
+
+def _discard(written: Mapping[str, str]) -> None:
+    for temporary in written.values():
+        with suppress(OSError):
+            os.unlink(temporary)
+
+
+@contextmanager
+def batch(repo: Repo) -> Iterator[None]:
+    """Holds back the objects written in the block, and flushes and names them all at its end: far fewer waits.
+
+    They cannot be read before. An exception drops them. An inner batch is part of the outer one.
+    """
+    if repo.batch is not None:
+        yield
+        return
+    repo.batch = {}
+    try:
+        yield
+    except BaseException:
+        _discard(repo.batch)
+        repo.batch = None
+        raise
+    written, repo.batch = repo.batch, None
+    _publish(written, repo.fsync)
 
 
 def write_blob(repo: Repo, data: bytes) -> str:

@@ -51,6 +51,8 @@ class Repo:
         self._read_extensions()
         # Objects are flushed to disk before a ref may name them (SAFETY §4); benchmarks may turn it off.
         self.fsync = True
+        # Objects written but not named yet (objects.batch): target -> temporary file.
+        self.batch: dict[str, str] | None = None
         self.trees: dict[str, dict[str, tuple[int, str]]] = {}
         self.packed_refs: tuple[tuple[int, ...], dict[str, tuple[str, str | None]]] | None = None
         self._closer: weakref.finalize[..., Repo] | None = None
@@ -92,7 +94,7 @@ class Repo:
         from dulwich.object_format import OBJECT_FORMATS  # seam: a loose-only repository never pays for it
         from dulwich.object_store import DiskObjectStore
 
-        store = DiskObjectStore(self.objects_dir, object_format=OBJECT_FORMATS[self.hash_name])
+        store = DiskObjectStore(self.objects_dir, object_format=OBJECT_FORMATS[self.hash_name], fsync_object_files=True)
         # A caller who forgets to close must not make dulwich complain when the interpreter ends.
         self._closer = weakref.finalize(self, store.close)
         return store

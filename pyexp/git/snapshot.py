@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyexp.errors import GitError
-from pyexp.git import objects
+from pyexp.git import config, objects
 from pyexp.git.apply import Plan, apply, apply_tree, plan_apply
 from pyexp.git.checkout import capture, check_path, materialise
 from pyexp.git.worktree import Files
-from pyexp.model import Identity
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo
@@ -30,9 +29,6 @@ __all__ = [
     "plan_apply",
     "workspace_tree",
 ]
-
-# An experiment must not fail for want of a name; only `pyexp git commit` insists on one.
-NOBODY = Identity("pyexp", "pyexp@localhost")
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,13 @@ def workspace_tree(
     and directories, ``replace`` gives content that stands instead of a file's, ``exclude`` leaves paths and all below
     them out. Paths are relpaths below the work tree. Blobs and trees are stored; index and HEAD stay as they are.
     """
+    with objects.batch(repo):
+        return _workspace_tree(repo, base, include, replace or {}, tuple(exclude))
+
+
+def _workspace_tree(
+    repo: Repo, base: str | None, include: Iterable[str], replace: Mapping[str, bytes], exclude: Iterable[str]
+) -> Snapshot:
     files = Files(repo)
     index = files.index
     start: dict[str, tuple[int, str]] = {
@@ -79,7 +82,7 @@ def workspace_tree(
         entry = files.entry(path, store)
         if entry is not None:
             result[path] = entry
-    for path, data in (replace or {}).items():
+    for path, data in replace.items():
         old = result.get(path)
         mode = old[0] if old and old[0] in (objects.FILE, objects.EXECUTABLE) else objects.FILE
         result[check_path(path)] = mode, store(data)
@@ -96,5 +99,5 @@ def commit_tree(repo: Repo, tree: str, *, parent: str, message: str) -> str:
     try:
         who = repo.identity()
     except GitError:
-        who = NOBODY
+        who = config.NOBODY
     return objects.write_commit(repo, tree, [parent], message, who)

@@ -1,0 +1,363 @@
+"""Refs and their objects to and from other repositories: paths and file:// here, http(s), ssh and git by dulwich.
+
+A remote is a name from git's configuration, a URL or a path. Results come per ref: one refusal does not hide the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
+
+from dulwich.client import HTTPUnauthorized, check_transport_allowed, get_transport_and_path
+from dulwich.config import ConfigFile, apply_instead_of
+from dulwich.errors import GitProtocolError, NotGitRepository
+from dulwich.object_store import MissingObjectFinder
+from dulwich.repo import Repo as DulwichRepo
+
+from pyexp.errors import GitError, PyexpError, RefConflict, RemoteError
+from pyexp.git import config, credentials, objects, refs, revisions
+from pyexp.git import repo as repository
+
+if TYPE_CHECKING:
+    from dulwich.client import GitClient
+    from dulwich.objects import ObjectID
+
+    from pyexp.git.repo import Repo
+
+# ref -> None when it is done, else why it is not.
+Results = dict[str, str | None]
+ZERO = "0" * 40
+# git's transfer.unpackLimit: fewer objects than this stay loose, lest every experiment brings a pack.
+UNPACK_LIMIT = 100
+
+_HELPER = re.compile(r"[A-Za-z0-9+.-]*::")
+
+
+class _Dulwich(DulwichRepo):
+    """dulwich's repository, without its refusal of extensions that change nothing it does."""
+
+    _autogc_disabled = True
+
+    def get_config(self) -> ConfigFile:
+        found = super().get_config()
+        section = (b"extensions",)
+        if section in found:
+            for key in list(found[section].keys()):
+                if key.lower() in (b"partialclone", b"preciousobjects", b"noop"):
+                    del found[section][key]
+        return found
+
+
+def list_remote(repo: Repo, remote: str, prefix: str = "refs/") -> dict[str, str]:
+    """The remote's refs that start with ``prefix``: name -> sha; raises RemoteError when it cannot be asked."""
+    url = url_of(repo, remote)
+    local = _local_path(url)
+    if local is not None:
+        with _open_local(local, url) as other:
+            return refs.read(other, prefix)
+    with _explained(url):
+        client, path = _client(repo, remote, url, "pull")
+        found = client.get_refs(path.encode(), ref_prefix=[prefix.encode()]).refs
+    return {
+        name.decode("utf-8", "replace"): sha.decode("ascii")
+        for name, sha in found.items()
+        if sha and name.startswith(prefix.encode()) and not name.endswith(b"^{}")
+    }
+
+
+def default_branch(repo: Repo, remote: str) -> str | None:
+    """The ref the remote's HEAD points to, None when it is detached or does not say."""
+    url = url_of(repo, remote)
+    local = _local_path(url)
+    if local is not None:
+        with _open_local(local, url) as other:
+            return refs.read_head(other)[0]
+    with _explained(url):
+        client, path = _client(repo, remote, url, "pull")
+        found = client.get_refs(path.encode())
+        target = found.symrefs.get(cast("Any", b"HEAD"))
+        if target:
+            return target.decode("utf-8", "replace")
+        # An old server names no target: any branch at the same commit will do.
+        head = found.refs.get(cast("Any", b"HEAD"))
+        names = sorted(name for name, sha in found.refs.items() if sha == head and name.startswith(b"refs/heads/"))
+    for favourite in (b"refs/heads/main", b"refs/heads/master"):
+        if favourite in names:
+            return favourite.decode()
+    return names[0].decode("utf-8", "replace") if head and names else None
+
+
+def fetch(
+    repo: Repo, remote: str, wanted: Mapping[str, str] | Iterable[str], *, force: bool = False, depth: int | None = None
+) -> Results:
+    """Brings refs here: remote name -> local name (or names that stay the same); returns local name -> outcome.
+
+    A local ref moves forward only, unless ``force``. Objects are here, checked and flushed, before a ref names them.
+    """
+    names = dict(wanted) if isinstance(wanted, Mapping) else {name: name for name in wanted}
+    url = url_of(repo, remote)
+    there = list_remote(repo, remote)
+    shas = {there[name] for name in names if name in there}
+    missing = [sha for sha in shas if depth is not None or not _is_whole(repo, sha)]
+    if missing:
+        local = _local_path(url)
+        if local is not None:
+            with _open_local(local, url) as other:
+                _copy_objects(other, repo, missing, _known(repo, other))
+        else:
+            _fetch_objects(repo, remote, url, missing, depth)
+    results: Results = {}
+    for name, target in names.items():
+        results[target] = _move(repo, target, there.get(name), force) if name in there else "the remote has no such ref"
+    return results
+
+
+def push(repo: Repo, remote: str, updates: Mapping[str, str | None], *, force: bool = False) -> Results:
+    """Sets refs there: name -> sha (None: remove it); returns name -> outcome.
+
+    A ref there moves forward only, unless ``force``; raises RemoteError when the remote cannot be reached.
+    """
+    url = url_of(repo, remote)
+    local = _local_path(url)
+    if local is not None:
+        return _push_local(repo, local, url, updates, force)
+    results: Results = dict.fromkeys(updates, "nothing was sent")
+
+    def choose(there: dict[Any, Any]) -> dict[Any, Any]:
+        chosen = {}
+        for name, new in updates.items():
+            old = there.get(name.encode())
+            results[name] = _refusal(repo, None if old is None else old.decode("ascii"), new, force)
+            sha = ZERO if new is None else new
+            if results[name] is None and sha.encode("ascii") != (old or ZERO.encode("ascii")):
+                chosen[name.encode()] = sha.encode("ascii")
+        return chosen
+
+    with _explained(url), _Dulwich(os.fspath(repo.worktree or repo.gitdir)) as inner:
+        client, path = _client(repo, remote, url, "push")
+        sent = client.send_pack(path.encode(), choose, cast("Any", inner.generate_pack_data))
+        for raw, problem in (sent.ref_status or {}).items():
+            if problem is not None:
+                results[raw.decode("utf-8", "replace")] = str(problem)
+    return results
+
+
+# --- which repository
+
+
+def url_of(repo: Repo, remote: str) -> str:
+    """The URL behind a remote's name, or the argument itself; raises RemoteError for what is neither."""
+    found = config.get(repo, f"remote.{remote}.url") if re.fullmatch(r"[^\s:/\\]+", remote) else None
+    url = found or remote
+    if url.startswith("-") or _HELPER.match(url):
+        raise RemoteError(f"'{shown(url)}' is not a URL pyexp would open")
+    url = apply_instead_of(repo.config, url)
+    if found is None and "/" not in url and ":" not in url and not os.path.isdir(url):
+        raise RemoteError(f"there is no git remote '{remote}'", hint=f"make it: pyexp git remote add {remote} URL")
+    return url
+
+
+def shown(url: str) -> str:
+    """A URL without its password, for messages."""
+    return re.sub(r"://[^/@]*@", "://", url)
+
+
+def _local_path(url: str) -> str | None:
+    """The path a URL is, None when it leads to another machine."""
+    if url.startswith("file://"):
+        return unquote(urlsplit(url).path)
+    if "://" in url or (re.match(r"[^/\\]{2,}:", url) and not os.path.exists(url)):
+        return None
+    return url
+
+
+@contextmanager
+def _open_local(path: str, url: str) -> Iterator[Repo]:
+    absolute = os.path.abspath(os.path.expanduser(path))
+    for candidate in (absolute, absolute + ".git"):
+        if not os.path.isdir(candidate):
+            continue
+        found = repository.discover(Path(candidate))
+        inside = {os.path.realpath(candidate), os.path.realpath(os.path.join(candidate, ".git"))}
+        if os.path.realpath(found.worktree or found.gitdir) in inside:
+            with found:
+                yield found
+            return
+        found.close()
+    raise RemoteError(f"'{shown(url)}' is no git repository", hint="see the URL: pyexp git remote")
+
+
+# --- between two repositories on this machine
+
+
+def _is_whole(repo: Repo, sha: str) -> bool:
+    """Whether a commit is here with all it needs: its ref was never set otherwise, or its tree is here and parents too."""
+    if not repo.blob_exists(sha):
+        return False
+    pending, seen = [sha], set()
+    anchored = set(refs.read(repo).values())
+    try:
+        while pending:
+            current = pending.pop()
+            if current in anchored or current in seen:
+                continue
+            seen.add(current)
+            kind, _ = objects.read(repo, current)
+            if kind != "commit":
+                return False
+            for mode, blob in objects.flatten(repo, repo.tree_of(current)).values():
+                if mode != objects.GITLINK and not repo.blob_exists(blob):
+                    return False
+            pending.extend(revisions.parents_of(repo, current))
+    except GitError:
+        return False
+    return True
+
+
+def _known(repo: Repo, other: Repo) -> list[str]:
+    """Commits of ours that the other repository has too."""
+    return [sha for sha in {*refs.read(repo).values(), repo.head().sha or ""} if sha and other.blob_exists(sha)]
+
+
+def _copy_objects(source: Repo, target: Repo, wanted: Iterable[str], known: Iterable[str]) -> None:
+    """Copies what the commits need and the target does not have; nothing names it yet."""
+    shallow = {sha.encode("ascii") for sha in revisions.shallow(source)}
+    try:
+        finder = MissingObjectFinder(
+            source.store,
+            haves=[_id(sha) for sha in known],
+            wants=[_id(sha) for sha in wanted],
+            shallow=cast("set[ObjectID]", shallow),
+        )
+        found = list(finder)
+    except KeyError as error:
+        raise GitError(f"git object {error.args[0]!r} is missing in {source}", hint="see: git fsck") from error
+    if len(found) < UNPACK_LIMIT:
+        for raw, _ in found:
+            sha = raw.decode("ascii")
+            # Written under the name its bytes have: a damaged object cannot get across under its old one.
+            if not target.blob_exists(sha) and objects.write(target, *objects.read(source, sha)) != sha:
+                raise GitError(f"git object {sha} is damaged in {source}", hint="see: git fsck")
+        return
+    ids = iter([raw for raw, _ in found])
+    target.store.add_pack_data(len(found), (source.store.get_unpacked_object(raw) for raw in ids))
+
+
+def _id(sha: str) -> ObjectID:
+    return cast("ObjectID", sha.encode("ascii"))
+
+
+def _push_local(repo: Repo, path: str, url: str, updates: Mapping[str, str | None], force: bool) -> Results:
+    results: Results = {}
+    with _open_local(path, url) as other:
+        branch = refs.read_head(other)[0] if other.worktree is not None else None
+        for name, new in updates.items():
+            old = refs.exists(other, name)
+            problem = _refusal(repo, old, new, force)
+            if name == branch and old != new:
+                problem = "it is checked out there"
+            results[name] = problem
+        wanted = [new for name, new in updates.items() if new is not None and results[name] is None]
+        if wanted:
+            _copy_objects(repo, other, wanted, _known(other, repo))
+        for name, new in updates.items():
+            if results[name] is not None:
+                continue
+            try:
+                old = refs.exists(other, name)
+                if new is None:
+                    refs.delete(other, name, old)
+                elif old != new:
+                    refs.update(other, name, old, new)
+            except RefConflict as conflict:
+                results[name] = str(conflict)
+    return results
+
+
+# --- over the network
+
+
+def _client(repo: Repo, remote: str, url: str, operation: str) -> tuple[GitClient, str]:
+    username, password = credentials.find(repo, remote, url)
+    client, path = get_transport_and_path(
+        url, config=repo.config, operation=operation, quiet=True, username=username, password=password
+    )
+    check_transport_allowed(client, repo.config)
+    return client, path
+
+
+def _fetch_objects(repo: Repo, remote: str, url: str, shas: list[str], depth: int | None) -> None:
+    with _explained(url), _Dulwich(os.fspath(repo.worktree or repo.gitdir)) as inner:
+        inner.object_store.fsync_object_files = True
+        client, path = _client(repo, remote, url, "pull")
+        client.fetch(
+            path.encode(),
+            inner,
+            determine_wants=lambda there, depth=None: [_id(sha) for sha in shas],
+            depth=depth,
+        )
+    # Packs that came are seen by a store that is opened after them.
+    repo.close()
+    for sha in shas:
+        if not repo.blob_exists(sha):
+            raise RemoteError(f"{shown(url)} did not send {sha}", hint="try again")
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Turns what the network and dulwich raise into RemoteError, in one line that says what to do."""
+    where = shown(url)
+    try:
+        yield
+    except PyexpError:
+        raise
+    except HTTPUnauthorized as error:
+        raise RemoteError(f"{where} asks who you are", hint=credentials.HINT) from error
+    except NotGitRepository as error:
+        raise RemoteError(f"{where} is no git repository", hint="see the URL: pyexp git remote") from error
+    except FileNotFoundError as error:
+        hint = "install OpenSSH, or use the https:// URL" if error.filename in ("ssh", None) else None
+        raise RemoteError(f"{where} cannot be reached: {error.filename or error} is not there", hint=hint) from error
+    except (GitProtocolError, OSError, ValueError, EOFError, AssertionError, KeyError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise RemoteError(f"{where} cannot be used: {text[:300]}", hint="see the URL and the network") from error
+    except Exception as error:
+        # urllib3's and dulwich.client's own errors share no base that could be named here.
+        if type(error).__module__.split(".")[0] not in ("urllib3", "dulwich"):
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise RemoteError(f"{where} cannot be reached: {text[:300]}", hint="see the URL and the network") from error
+
+
+# --- when a ref may move
+
+
+def _refusal(repo: Repo, old: str | None, new: str | None, force: bool) -> str | None:
+    """Why the remote's ref may not go from ``old`` to ``new``, None when it may."""
+    if force or old is None or new is None or old == new:
+        return None
+    if not repo.blob_exists(old):
+        return "the remote has commits that are not here: fetch first"
+    try:
+        forward = revisions.is_ancestor(repo, old, new)
+    except GitError:
+        forward = False
+    return None if forward else "it is another line of commits there"
+
+
+def _move(repo: Repo, name: str, sha: str | None, force: bool) -> str | None:
+    old = refs.exists(repo, name)
+    if sha is None or old == sha:
+        return None
+    try:
+        if old is not None and not force and not revisions.is_ancestor(repo, old, sha):
+            return "it is another line of commits here"
+        refs.update(repo, name, old, sha)
+    except (RefConflict, GitError) as error:
+        return str(error)
+    return None
