@@ -48,10 +48,10 @@ while read -r s p; do
   for x in $g; do [ "$x" = "$p" ] || n="$n $x"; done
   g=$n
 done
-for x in $g; do kill -9 -- "-$x"; done
+for x in $g; do kill -s KILL -- "-$x"; done
 for x in $g; do
   i=0
-  while [ "$i" -lt 50 ] && kill -0 -- "-$x"; do i=$((i + 1)); sleep 0.01; done
+  while [ "$i" -lt 50 ] && kill -s 0 -- "-$x"; do i=$((i + 1)); sleep 0.01; done
 done"""
 
 
