@@ -171,9 +171,20 @@ def _edits(data: dict[Any, Any], override: Override, path: str) -> list[Edit]:
             f"'{override.text}': '{override.key}' is already in {path}",
             hint=f"leave out the '+' to change it: {_respelled(override, '')}",
         )
+    if isinstance(found, (dict, list)) and isinstance(override.value, (dict, list)):
+        _check_same_kind(found, override, path)
     if isinstance(override.value, dict) and isinstance(found, dict):
         return list(_merging(keys, found, override.value, override, path, data))
     return [(keys, override.value)]
+
+
+def _check_same_kind(found: Any, override: Override, path: str) -> None:
+    if isinstance(found, dict) != isinstance(override.value, dict):
+        old, new = ("mapping", "list") if isinstance(found, dict) else ("list", "mapping")
+        raise UsageError(
+            f"'{override.text}': '{override.key}' in {path} is a {old}, not a {new}",
+            hint=f"to replace it all the same: ~{override.key}, then +{override.key}=…",
+        )
 
 
 def _locate(data: Any, keys: Sequence[str]) -> tuple[tuple[Any, ...], Any]:
@@ -200,6 +211,9 @@ def _check_way(data: Any, keys: Sequence[Any], override: Override, path: str) ->
         if data is None:
             return
         if isinstance(data, list):
+            if isinstance(key, int) and key < len(data):
+                data = data[key]
+                continue
             raise UsageError(
                 f"'{override.text}': the list '{'.'.join(map(str, keys[:depth]))}' in {path} has no item {key}",
                 hint="items cannot be added one by one: give the whole list",
@@ -329,9 +343,17 @@ def _written(text: str, path: str, edits: Sequence[Edit], before: dict[Any, Any]
             new = delete_key(new, keys, path) if value is _GONE else set_value(new, keys, value, path)
         except FormatError as error:
             raise UsageError(f"{path}: {error.message}", hint=error.hint) from None
-    if not _alike(values.load(new, path), expected):
+    got = values.load(new, path)
+    if values.extension(path) == ".toml":  # a table exists by what is in it: emptied, it may go
+        got, expected = _without_empty(got), _without_empty(expected)
+    if not _alike(got, expected):
         raise UsageError(f"{path} cannot be changed in place", hint="change it with an editor")
     return new
+
+
+def _without_empty(data: dict[Any, Any]) -> dict[Any, Any]:
+    kept = {key: _without_empty(item) if isinstance(item, dict) else item for key, item in data.items()}
+    return {key: item for key, item in kept.items() if item != {}}
 
 
 def _alike(a: Any, b: Any) -> bool:
