@@ -82,7 +82,13 @@ def switch(repo: Repo, name: str, *, create: bool = False) -> str:
         target, sha = _target(repo, name)
     move(repo, head.sha, sha)
     refs.write_head(repo, target)
-    log(repo, "HEAD", head.sha, sha, f"checkout: moving from {head.branch or head.sha} to {name}")
+    log(
+        repo,
+        "HEAD",
+        head.sha,
+        sha,
+        f"checkout: moving from {head.branch or head.sha} to {target.removeprefix('refs/heads/')}",
+    )
     return sha
 
 

@@ -168,3 +168,8 @@ def get_default(key: str) -> str | None:
         return StackedConfig(StackedConfig.default_backends()).get(section, name).decode("utf-8", "surrogateescape")
     except KeyError:
         return None
+
+
+def shown_url(url: str) -> str:
+    """A URL without its password, for messages."""
+    return re.sub(r"://[^/@]*@", "://", url)

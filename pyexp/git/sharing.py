@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyexp.errors import GitError, RemoteError
-from pyexp.git import branches, config, refs, sync
+from pyexp.git import branches, config, refs
 from pyexp.git import repo as repository
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def list_remotes(repo: Repo) -> dict[str, str]:
     """The configured remotes: name -> URL, sorted by name, passwords left out."""
     names = sorted(config.subsections(repo, "remote"))
-    return {name: sync.shown(config.get(repo, f"remote.{name}.url") or "") for name in names}
+    return {name: config.shown_url(config.get(repo, f"remote.{name}.url") or "") for name in names}
 
 
 def add_remote(repo: Repo, name: str, url: str) -> None:
@@ -68,6 +68,8 @@ def clone(url: str, path: Path, depth: int | None = None) -> Repo:
 
 
 def _fill(repo: Repo, url: str, depth: int | None) -> None:
+    from pyexp.git import sync  # seam: what needs no network does not load its modules
+
     add_remote(repo, "origin", url)
     there = sync.list_remote(repo, "origin", "refs/")
     heads = {name: f"refs/remotes/origin/{name[11:]}" for name in there if name.startswith("refs/heads/")}
@@ -89,8 +91,8 @@ def _fill(repo: Repo, url: str, depth: int | None) -> None:
     branches.move(repo, None, sha)
     refs.create(repo, default, sha)
     _track(repo, branch, "origin")
-    branches.log(repo, "HEAD", None, sha, f"clone: from {sync.shown(url)}")
-    branches.log(repo, default, None, sha, f"clone: from {sync.shown(url)}")
+    branches.log(repo, "HEAD", None, sha, f"clone: from {config.shown_url(url)}")
+    branches.log(repo, default, None, sha, f"clone: from {config.shown_url(url)}")
 
 
 def _track(repo: Repo, branch: str, remote: str) -> None:
@@ -111,6 +113,8 @@ def push(repo: Repo, remote: str = "origin", branch: str | None = None) -> str:
 
     Raises RemoteError when the remote has commits the branch lacks.
     """
+    from pyexp.git import sync  # seam: what needs no network does not load its modules
+
     name = _branch(repo, branch)
     sha = refs.exists(repo, f"refs/heads/{name}")
     if sha is None:
@@ -124,7 +128,7 @@ def push(repo: Repo, remote: str = "origin", branch: str | None = None) -> str:
         known = f"refs/remotes/{remote}/{name}"
         refs.update(repo, known, refs.exists(repo, known), sha)
         _track(repo, name, remote)
-    return f"Pushed {name} ({sha[:7]}) to {sync.shown(remote)}."
+    return f"Pushed {name} ({sha[:7]}) to {config.shown_url(remote)}."
 
 
 def pull(repo: Repo, remote: str = "origin", branch: str | None = None) -> str:
@@ -132,6 +136,8 @@ def pull(repo: Repo, remote: str = "origin", branch: str | None = None) -> str:
 
     Raises GitError when both sides have commits of their own, UnsafeCheckout when local changes are in the way.
     """
+    from pyexp.git import sync  # seam: what needs no network does not load its modules
+
     name = _branch(repo, branch)
     ref = f"refs/heads/{name}"
     named = config.get(repo, f"remote.{remote}.url") is not None
@@ -148,7 +154,7 @@ def pull(repo: Repo, remote: str = "origin", branch: str | None = None) -> str:
         return "Already up to date."
     if old is not None and not repo.is_ancestor(old, new):
         raise GitError(
-            f"{target or 'HEAD'} and '{name}' of {sync.shown(remote)} both have new commits",
+            f"{target or 'HEAD'} and '{name}' of {config.shown_url(remote)} both have new commits",
             hint="merge them with git; or put yours on a branch: pyexp git branch mine",
         )
     branches.move(repo, old, new)

@@ -155,16 +155,11 @@ def url_of(repo: Repo, remote: str) -> str:
     found = config.get(repo, f"remote.{remote}.url") if re.fullmatch(r"[^\s:/\\]+", remote) else None
     url = found or remote
     if url.startswith("-") or _HELPER.match(url):
-        raise RemoteError(f"'{shown(url)}' is not a URL pyexp would open")
+        raise RemoteError(f"'{config.shown_url(url)}' is not a URL pyexp would open")
     url = apply_instead_of(repo.config, url)
     if found is None and "/" not in url and ":" not in url and not os.path.isdir(url):
         raise RemoteError(f"there is no git remote '{remote}'", hint=f"make it: pyexp git remote add {remote} URL")
     return url
-
-
-def shown(url: str) -> str:
-    """A URL without its password, for messages."""
-    return re.sub(r"://[^/@]*@", "://", url)
 
 
 def _local_path(url: str) -> str | None:
@@ -189,7 +184,7 @@ def _open_local(path: str, url: str) -> Iterator[Repo]:
                 yield found
             return
         found.close()
-    raise RemoteError(f"'{shown(url)}' is no git repository", hint="see the URL: pyexp git remote")
+    raise RemoteError(f"'{config.shown_url(url)}' is no git repository", hint="see the URL: pyexp git remote")
 
 
 # --- between two repositories on this machine
@@ -305,13 +300,13 @@ def _fetch_objects(repo: Repo, remote: str, url: str, shas: list[str], depth: in
     repo.close()
     for sha in shas:
         if not repo.blob_exists(sha):
-            raise RemoteError(f"{shown(url)} did not send {sha}", hint="try again")
+            raise RemoteError(f"{config.shown_url(url)} did not send {sha}", hint="try again")
 
 
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
     """Turns what the network and dulwich raise into RemoteError, in one line that says what to do."""
-    where = shown(url)
+    where = config.shown_url(url)
     try:
         yield
     except PyexpError:
