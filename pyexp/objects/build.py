@@ -1,7 +1,8 @@
-"""From a path to what it holds: hashes of a file, or of every file below a directory, and the manifest.
+"""From a path to what it holds: the entry of a file, or a directory's with its manifest.
 
-One listing of each directory, one stat of each file, and one reading of each file whose stat is not as recorded; with a
-store, the bytes go there in the same pass. Large files are hashed in threads (the hash functions release the GIL).
+One listing of each directory and one stat of each file; only files whose stat is not as it was when they were last
+hashed are read. With a store their bytes go there in the same pass. Large files are shared out to threads (the hash
+functions release the GIL), small ones are faster one after the other.
 """
 
 from __future__ import annotations
@@ -9,23 +10,39 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from pyexp import durable
 from pyexp.errors import StoreError
-from pyexp.events import OnEvent, Progress, null
+from pyexp.events import Note, OnEvent, Progress, null
 from pyexp.model import Content, Entry, Oid, Tree, TreeFile
-from pyexp.objects import hashes
+from pyexp.objects import hashes, parallel, scan
 from pyexp.objects import tree as trees
-from pyexp.objects.statcache import StatCache
+from pyexp.objects.scan import Ignore, Scan
+from pyexp.objects.statcache import Directory, StatCache
 from pyexp.objects.store import LocalStore
-from pyexp.paths import UnsafePath, check_part
 
-Ignore = Callable[[str, bool], bool]
-# Below this size a thread costs more than it brings.
-THREAD_FROM = 1 << 20
-MAX_DEPTH = 200
-REPORT_EVERY = 256
+# From this size on a thread of its own pays.
+LARGE_BYTES = 1 << 20
+REPORT_SECONDS = 0.1
+_ATTEMPTS = 3
+
+
+class _Unknown(NamedTuple):
+    """A file that has to be read."""
+
+    relpath: str
+    path: str
+    name: str
+    folder: Directory
+    size: int
+
+
+class _Read(NamedTuple):
+    """What reading a file gave; ``status`` is from just before."""
+
+    hex: str
+    status: os.stat_result
 
 
 def observe(
@@ -38,124 +55,114 @@ def observe(
     jobs: int | None = None,
     on_event: OnEvent = null,
 ) -> Content | None:
-    """What is at ``path``: None for nothing, else its entry, and its manifest when it is a directory.
+    """What is at ``path``: None for nothing, an entry for a file, an entry and a manifest for a directory.
 
-    Links to files count as the files they point to. ``ignore(relpath, is_dir)`` leaves paths below a directory out.
-    With ``store`` everything found is put there too, the manifest last. Raises StoreError for what is neither file nor
-    directory, for names no manifest may hold, and for a file that changes while it is read.
+    ``ignore(relpath, is_dir)`` leaves paths below a directory out. Links to files count as the files they point to;
+    links to directories are left out, as in DVC. With ``store`` everything found is put there, the manifest last;
+    objects it has are marked as in use. ``jobs`` bounds the threads.
+
+    Raises StoreError for what is neither file nor directory, for links to nothing, for names that no manifest may
+    hold, and for a file that goes on changing while it is read.
     """
+    work = _Work(algo, statcache if statcache is not None else StatCache(None), store, jobs, on_event)
     try:
-        st = os.stat(path)
+        status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        if os.path.islink(path):
-            raise StoreError(
-                f"'{path}' is a link to nothing", hint="remove the link, or make what it points to"
-            ) from None
         return None
-    work = _Work(algo, statcache or StatCache(None), store, on_event)
-    if not stat.S_ISDIR(st.st_mode):
-        digest, size = work.file(path, st)
-        return Content(Entry(Oid(algo, digest), size, None, bool(st.st_mode & stat.S_IXUSR)))
-    found = list(_walk(path, ignore))
-    tree = Tree(algo, work.files(found, jobs))
-    entry, _ = trees.identify(tree)
-    total = sum(item[1].st_size for item in found)
-    if store is not None:
-        store.put_tree(tree)
-    return Content(Entry(entry.oid, total, len(found)), tree)
+    except OSError as error:
+        raise StoreError(f"'{path}' cannot be looked at: {error.strerror}") from error
+    if not stat.S_ISDIR(status.st_mode):
+        return work.file(path, status)
+    found = scan.scan(path, ignore)
+    if found.broken:
+        raise StoreError(
+            f"'{os.path.join(path, found.broken[0])}' is a link to nothing", hint="remove it, or list it in .dvcignore"
+        )
+    if found.linked and store is not None:
+        on_event(Note(f"links to directories are left out of '{path}': {', '.join(found.linked[:5])}", "warning"))
+    return work.directory(found)
 
 
-_Found = tuple[str, os.stat_result, str]
-
-
-def _walk(top: str, ignore: Ignore | None) -> Iterator[_Found]:
-    """Every file below ``top`` as (relpath, stat, path); loops of links end in an error, not in a hang."""
-    pending: list[tuple[str, str, int]] = [("", top, 0)]
-    while pending:
-        prefix, directory, depth = pending.pop()
-        if depth > MAX_DEPTH:
-            raise StoreError(f"'{directory}' is too deep, or a link leads back to a directory above it")
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                name = entry.name
-                if name.startswith(durable.TMP_PREFIX):
-                    continue
-                relpath = prefix + name
-                is_dir = entry.is_dir()
-                if ignore is not None and ignore(relpath, is_dir):
-                    continue
-                if name == ".dvcignore":
-                    raise StoreError(f"'{entry.path}' is inside tracked data", hint="move it above the directory")
-                try:
-                    check_part(name)
-                except UnsafePath as error:
-                    raise StoreError(f"'{entry.path}' cannot be tracked: {error}") from error
-                if is_dir:
-                    pending.append((f"{relpath}/", entry.path, depth + 1))
-                    continue
-                try:
-                    st = entry.stat()
-                except FileNotFoundError as error:
-                    raise StoreError(f"'{entry.path}' is a link to nothing", hint="remove it, or ignore it") from error
-                if not stat.S_ISREG(st.st_mode):
-                    raise StoreError(
-                        f"'{entry.path}' is neither a file nor a directory", hint="remove it, or list it in .dvcignore"
-                    )
-                yield relpath, st, entry.path
+def observe_scan(found: Scan, *, algo: str, statcache: StatCache, on_event: OnEvent = null) -> Content:
+    """``observe`` of a directory that has been scanned already; links to nothing and to directories are left out."""
+    return _Work(algo, statcache, None, None, on_event).directory(found)
 
 
 class _Work:
-    """Hashes files, by stat where possible, and puts them into a store when there is one."""
+    """One observation: looks files up, reads the others, puts them where they belong."""
 
-    def __init__(self, algo: str, statcache: StatCache, store: LocalStore | None, on_event: OnEvent) -> None:
+    def __init__(
+        self, algo: str, statcache: StatCache, store: LocalStore | None, jobs: int | None, on_event: OnEvent
+    ) -> None:
         self._algo = algo
         self._statcache = statcache
         self._store = store
+        self._jobs = jobs
         self._on_event = on_event
-        # In the cache a 2.x object is raw bytes under a normalised hash: put_file must not hash it again.
-        self._keeps_hash = algo == "md5-dos2unix"
+        self._reported = time.monotonic()
+        self._done = 0
 
-    def file(self, path: str, st: os.stat_result) -> tuple[str, int]:
-        """Digest and size of one file."""
-        known = self._statcache.get(self._algo, path, st)
-        if known is not None:
-            if self._store is not None and not self._store.has(Oid(self._algo, known)):
-                self._store.put_file(path, known=known)
-            return known, st.st_size
-        began = time.time_ns()
-        if not stat.S_ISREG(st.st_mode):
-            raise StoreError(f"'{path}' is neither a file nor a directory")
-        if self._store is not None and not self._keeps_hash:
-            oid, size = self._store.put_file(path)
-            digest = oid.hex
-        else:
-            digest, size = hashes.hash_file(path, self._algo)
-            if self._store is not None:
-                self._store.put_file(path, known=digest)
-        after = os.stat(path)
-        if (after.st_size, after.st_mtime_ns, after.st_ino) != (size, st.st_mtime_ns, st.st_ino):
-            raise StoreError(f"'{path}' changed while it was read", hint="try again when nothing writes it")
-        self._statcache.put(self._algo, path, after, digest)
-        return digest, size
+    def file(self, path: str, status: os.stat_result) -> Content:
+        directory, name = os.path.split(path)
+        folder = self._statcache.directory(self._algo, directory)
+        hex = folder.get(name, status)
+        if hex is None or not self._kept(hex, status.st_size):
+            read = self._read(path)
+            hex, status = read
+            folder.put(name, status, hex)
+        return Content(Entry(Oid(self._algo, hex), status.st_size, None, bool(status.st_mode & stat.S_IXUSR)))
 
-    def files(self, found: list[_Found], jobs: int | None) -> dict[str, TreeFile]:
-        """Every file of a directory, by relpath in order."""
-        exec_counts = not self._algo.startswith("md5")
-        large = [item for item in found if item[1].st_size >= THREAD_FROM]
-        digests: dict[str, str] = {}
-        workers = jobs or os.cpu_count() or 1
-        if len(large) > 1 and workers > 1:
-            from concurrent.futures import ThreadPoolExecutor  # a stdlib import worth 10 ms: only large trees pay
+    def directory(self, found: Scan) -> Content:
+        files: dict[str, TreeFile] = {}
+        unknown: list[_Unknown] = []
+        modes = trees.records_modes(self._algo)
+        for path, prefix, statuses in found.folders:
+            folder = self._statcache.directory(self._algo, path)
+            for name, status in statuses.items():
+                hex = folder.get(name, status)
+                if hex is not None and (self._store is None or self._kept(hex, status.st_size)):
+                    files[prefix + name] = TreeFile(hex, status.st_size, modes and bool(status.st_mode & 0o100))
+                else:
+                    unknown.append(_Unknown(prefix + name, os.path.join(path, name), name, folder, status.st_size))
+            folder.keep_only(statuses.keys())
+        for item, read in self._read_all(unknown, len(unknown) + len(files)):
+            item.folder.put(item.name, read.status, read.hex)
+            files[item.relpath] = TreeFile(read.hex, read.status.st_size, modes and bool(read.status.st_mode & 0o100))
+        tree = Tree(self._algo, dict(sorted(files.items())))
+        if self._store is not None:
+            return Content(self._store.put_tree(tree), tree)
+        return Content(trees.identify(tree)[0], tree)
 
-            with ThreadPoolExecutor(workers) as pool:
-                for item, (digest, _) in zip(large, pool.map(lambda item: self.file(item[2], item[1]), large)):
-                    digests[item[0]] = digest
-        for number, (relpath, st, path) in enumerate(found):
-            if relpath not in digests:
-                digests[relpath] = self.file(path, st)[0]
-            if number % REPORT_EVERY == 0:
-                self._on_event(Progress("Looking at", number, len(found), "files"))
-        return {
-            relpath: TreeFile(digests[relpath], st.st_size, exec_counts and bool(st.st_mode & stat.S_IXUSR))
-            for relpath, st, _ in sorted(found)
-        }
+    def _kept(self, hex: str, size: int) -> bool:
+        """Whether the store, if there is one, has the object already; a legacy object may have another size."""
+        if self._store is None:
+            return True
+        return self._store.reuse(Oid(self._algo, hex), size)
+
+    def _read_all(self, unknown: list[_Unknown], total: int) -> Iterator[tuple[_Unknown, _Read]]:
+        self._done = total - len(unknown)
+        large = [item for item in unknown if item.size >= LARGE_BYTES]
+        small = [item for item in unknown if item.size < LARGE_BYTES]
+        yield from zip(large, parallel.spread(lambda item: self._step(item, total), large, self._jobs), strict=True)
+        for item in small:
+            yield item, self._step(item, total)
+
+    def _step(self, item: _Unknown, total: int) -> _Read:
+        read = self._read(item.path)
+        self._done += 1
+        now = time.monotonic()
+        if now - self._reported > REPORT_SECONDS:
+            self._reported = now
+            self._on_event(Progress("hashing" if self._store is None else "storing", self._done, total, "files"))
+        return read
+
+    def _read(self, path: str) -> _Read:
+        if self._store is not None:
+            oid, status = self._store.put_observed(path)
+            return _Read(oid.hex, status)
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return _Read(*hashes.hash_observed(path, self._algo))
+            except hashes.Changed:
+                time.sleep(0.05)
+        return _Read(*hashes.hash_observed(path, self._algo))

@@ -194,25 +194,49 @@ def kind(mode: int) -> str:
     return "no file"
 
 
-def unchanged(before: os.stat_result, after: os.stat_result) -> bool:
-    """Whether two looks at a file show that nobody wrote to it in between."""
-    return before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size
-
-
 def hash_file(path: str, algo: str) -> tuple[str, int]:
     """The digest in hex and the size of a regular file; symbolic links are followed.
 
     Raises StoreError when there is no such file, it cannot be read, is not regular, or changes meanwhile (Changed).
     """
+    hex, status = hash_observed(path, algo)
+    return hex, status.st_size
+
+
+def hash_observed(path: str, algo: str) -> tuple[str, os.stat_result]:
+    """``hash_file`` for callers that want the status the file had just before it was read."""
     try:
         fd, before = open_regular(path)
-        with os.fdopen(fd, "rb", buffering=0) as file:
-            hex, size = hash_stream(file, algo)
-            if not unchanged(before, os.fstat(fd)) or size != before.st_size:
-                raise Changed(f"'{path}' changed while being read", hint="wait until nothing writes to it any more")
+        try:
+            if before.st_size < CHUNK_BYTES:
+                data = read_whole(fd, before.st_size)
+                hex, size = hash_bytes(data, algo), len(data)
+            else:
+                with os.fdopen(fd, "rb", buffering=0, closefd=False) as file:
+                    hex, size = hash_stream(file, algo)
+            check_unchanged(path, before, os.fstat(fd), size)
+        finally:
+            os.close(fd)
     except OSError as error:
         raise StoreError(f"'{path}' cannot be read: {error.strerror}") from error
-    return hex, size
+    return hex, before
+
+
+def read_whole(fd: int, size: int) -> bytes:
+    """The rest of an open file that should have ``size`` bytes; more are returned only as one too many."""
+    data = os.read(fd, size + 1)
+    while 0 < len(data) < size:
+        more = os.read(fd, size + 1 - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def check_unchanged(path: str, before: os.stat_result, after: os.stat_result, size: int) -> None:
+    """Raises Changed when a file was written to between two looks, or gave another number of bytes than it has."""
+    if size != before.st_size or size != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
+        raise Changed(f"'{path}' changed while being read", hint="wait until nothing writes to it any more")
 
 
 def check_bytes(oid: Oid, data: bytes) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pyexp.errors import CorruptObject, StoreError
 from pyexp.model import Oid
 from pyexp.objects import links
-from pyexp.objects.hashes import CHUNK_BYTES, Changed, unchanged
+from pyexp.objects.hashes import CHUNK_BYTES, read_whole
 
 
 @contextmanager
@@ -21,12 +21,6 @@ def explained(path: str) -> Iterator[None]:
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else path
         raise StoreError(f"{error.strerror or error}: {where}") from error
-
-
-def check_unchanged(path: str, before: os.stat_result, after: os.stat_result, size: int) -> None:
-    """Raises Changed when a file was written to between two looks, or gave another number of bytes than it has."""
-    if size != before.st_size or not unchanged(before, after):
-        raise Changed(f"'{path}' changed while being read", hint="wait until nothing writes to it any more")
 
 
 def check_expected(path: str, digest: str, expect: Oid | None) -> None:
@@ -45,17 +39,6 @@ def clone(source: int, target: int) -> bool:
     """Makes ``target`` share the bytes of ``source`` where the file system can do that."""
     devices = (os.fstat(source).st_dev, os.fstat(target).st_dev)
     return links.clone_fd(source, target, devices)
-
-
-def read_whole(fd: int, size: int) -> bytes:
-    """The rest of an open file that should have ``size`` bytes; more are returned only as one too many."""
-    data = os.read(fd, size + 1)
-    while 0 < len(data) < size:
-        more = os.read(fd, size + 1 - len(data))
-        if not more:
-            break
-        data += more
-    return data
 
 
 def equal_files(one: str, other: str) -> bool:

@@ -21,6 +21,7 @@ import os
 import struct
 import time
 import zlib
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -83,7 +84,7 @@ class Directory:
         else:
             self.rows.pop(name, None)
 
-    def keep_only(self, names: frozenset[str] | set[str]) -> None:
+    def keep_only(self, names: Set[str]) -> None:
         """Forgets files that are not in the directory any more."""
         if len(self.rows) > len(names):
             for name in self.rows.keys() - names:

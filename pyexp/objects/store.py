@@ -33,22 +33,22 @@ from pyexp.objects.hashes import (
     Changed,
     check_bytes,
     check_oid,
+    check_unchanged,
     hash_bytes,
     hash_file,
     hash_stream,
     kind,
     open_regular,
+    read_whole,
 )
 from pyexp.objects.intake import (
     check_expected,
-    check_unchanged,
     clone,
     discard,
     equal_files,
     explained,
     flush_file,
     flush_file_system,
-    read_whole,
 )
 from pyexp.objects.statcache import StatCache, stamp
 
@@ -135,9 +135,10 @@ class LocalStore:
         self.root = Path(root)
         self.algo = algo
         self.links = links
-        self.statcache = statcache
+        self.statcache = statcache if statcache is not None else StatCache(None)
         self.base = os.path.abspath(self.root if layout == "legacy" else self.root / "files" / algo)
         self._fsync = fsync
+        self._exact = algo != "md5-dos2unix"
         self._new: list[str] = []
         self._touched: set[str] = set()
         self._trees: dict[str, Tree] = {}
@@ -207,9 +208,11 @@ class LocalStore:
         """The object's bytes, hashed; raises MissingObject, or CorruptObject after moving a bad one out of the way."""
         path = self.path(oid)
         try:
-            fd, _ = open_regular(path, NOFOLLOW)
-            with os.fdopen(fd, "rb", buffering=0) as file:
-                data = file.read()
+            fd, status = open_regular(path, NOFOLLOW)
+            try:
+                data = read_whole(fd, status.st_size)
+            finally:
+                os.close(fd)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise absent(oid) from error
         except (OSError, StoreError) as error:
@@ -226,7 +229,7 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise absent(oid) from error
         digest = oid.hex.removesuffix(".dir")
-        if self.statcache is not None and self.statcache.get(self.algo, path, status) == digest:
+        if self.statcache.get(self.algo, path, status) == digest:
             return
         if not stat.S_ISREG(status.st_mode):
             raise self.quarantine(oid, f"is {kind(status.st_mode)}, not a file")
@@ -236,7 +239,7 @@ class LocalStore:
             raise self._unreadable(oid, error) from error
         if found != digest:
             raise self.quarantine(oid)
-        self._remember(path, status, digest)
+        self.statcache.put(self.algo, path, status, digest)
 
     def _unreadable(self, oid: Oid, error: Exception) -> StoreError:
         if isinstance(error, OSError) and not os.path.islink(self.path(oid)):
@@ -263,10 +266,9 @@ class LocalStore:
             return any(name.startswith(f"{oid.algo}-{oid.hex}-") for name in os.listdir(self.root / "corrupt"))
         return False
 
-    def _remember(self, path: str, status: os.stat_result, digest: str) -> None:
-        if self.statcache is not None:
-            # Objects are never written to again and have an exact mtime of their own: believed at once.
-            self.statcache.put(self.algo, path, status, digest, written=True)
+    def remember(self, path: str, status: os.stat_result, digest: str) -> None:
+        """Notes that an object's file, with this status, holds what it should: for those who just wrote or linked it."""
+        self.statcache.put(self.algo, path, status, digest, written=True)
 
     # -- bytes in ----------------------------------------------------------------------------------------------------
 
@@ -302,15 +304,14 @@ class LocalStore:
     def reuse(self, oid: Oid, size: int | None) -> bool:
         """Whether a good object is here already; if so its mtime becomes now, so that gc sees it is in use.
 
-        Good means of that size and verified, now or before. A bad object is moved away.
+        Good means verified, now or before, and of that size. A bad object is moved away.
         """
         path = self.path(oid)
         try:
-            status = os.lstat(path)
-            if size is not None and status.st_size != size:
-                self.quarantine(oid)
-                return False
             self.verify(oid)
+            # A legacy object is any text that is the same but for its line ends.
+            if size is not None and self._exact and os.lstat(path).st_size != size:
+                return False
         except (OSError, MissingObject, CorruptObject):
             return False
         self._touch(path, oid.hex.removesuffix(".dir"))
@@ -319,7 +320,7 @@ class LocalStore:
     def _touch(self, path: str, digest: str) -> None:
         with suppress(OSError):  # somebody else's object in a shared cache
             stamp(path)
-            self._remember(path, os.lstat(path), digest)
+            self.remember(path, os.lstat(path), digest)
 
     def _put(self, path: str, expect: Oid | None) -> tuple[Oid, os.stat_result]:
         """Hashes and stores a file; a file that changes meanwhile is looked at again, a few times."""
@@ -376,8 +377,7 @@ class LocalStore:
                 return True
         finally:
             os.close(fd)
-        self._explain_difference(oid)
-        return False
+        return self._is_kept(oid)
 
     def _claim(self, fd: int, status: os.stat_result, path: str, oid: Oid) -> None:
         """Marks an object as in use: read-only again, and young."""
@@ -385,21 +385,26 @@ class LocalStore:
             if stat.S_IMODE(status.st_mode) & 0o222:
                 os.fchmod(fd, MODE)
             stamp(path)
-            self._remember(path, os.fstat(fd), oid.hex.removesuffix(".dir"))
+            self.remember(path, os.fstat(fd), oid.hex.removesuffix(".dir"))
 
-    def _explain_difference(self, oid: Oid) -> None:
-        """Same id, other bytes: a damaged object is moved away; a sound one means that two files share one hash."""
+    def _is_kept(self, oid: Oid) -> bool:
+        """Decides on an object whose bytes are not those offered: False once a damaged one has been moved away.
+
+        Raises StoreError for a sound one: two files share one hash, unless the hash is the one that ignores line ends.
+        """
         try:
-            with suppress(MissingObject):
-                found, _ = hash_file(self.path(oid), self.algo)
-                if found == oid.hex.removesuffix(".dir"):
-                    raise StoreError(
-                        f"two different files have the same {self.algo} hash: {oid.hex}",
-                        hint="use a stronger hash for this project: sha256",
-                    )
-        except Changed:
-            pass
-        self.quarantine(oid)
+            found, _ = hash_file(self.path(oid), self.algo)
+        except StoreError:
+            found = None
+        if found != oid.hex.removesuffix(".dir"):
+            self.quarantine(oid)
+            return False
+        if self._exact:
+            raise StoreError(
+                f"two different files have the same {self.algo} hash: {oid.hex}",
+                hint="use a stronger hash for this project: sha256",
+            )
+        return True
 
     def _take_large(self, fd: int, path: str, status: os.stat_result, expect: Oid | None) -> Oid:
         """Hashes and copies in one pass, or clones first and hashes the clone, which cannot change any more."""
@@ -438,8 +443,7 @@ class LocalStore:
         if stat.S_ISREG(status.st_mode) and status.st_size == size and equal_files(final, temporary):
             self._touch(final, oid.hex.removesuffix(".dir"))
             return True
-        self._explain_difference(oid)
-        return False
+        return self._is_kept(oid)
 
     def _create(self, directory: str) -> tuple[str, int]:
         temporary = durable.temporary_name(directory)
@@ -457,7 +461,7 @@ class LocalStore:
         if self._fsync == "each":
             os.fsync(fd)
         os.replace(temporary, path)
-        self._remember(path, os.fstat(fd), oid.hex.removesuffix(".dir"))
+        self.remember(path, os.fstat(fd), oid.hex.removesuffix(".dir"))
         directory = os.path.dirname(path)
         if self._fsync == "each":
             durable.sync_directory(directory)
