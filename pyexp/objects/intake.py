@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pyexp.errors import CorruptObject, StoreError
 from pyexp.model import Oid
 from pyexp.objects import links
-from pyexp.objects.hashes import CHUNK_BYTES, read_whole
+from pyexp.objects.hashes import CHUNK_BYTES
 
 
 @contextmanager
@@ -43,10 +43,10 @@ def clone(source: int, target: int) -> bool:
 
 def equal_files(one: str, other: str) -> bool:
     """Whether two files hold the same bytes."""
-    with open(one, "rb", buffering=0) as left, open(other, "rb", buffering=0) as right:
+    with open(one, "rb") as left, open(other, "rb") as right:
         while True:
             piece = left.read(CHUNK_BYTES)
-            if piece != read_whole(right.fileno(), len(piece))[: len(piece)]:
+            if piece != right.read(CHUNK_BYTES):
                 return False
             if not piece:
                 return True
