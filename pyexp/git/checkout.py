@@ -7,7 +7,6 @@ a cache: without it every file is compared by content.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -166,7 +165,8 @@ def _sweep(
                 if wanted is None and keep(relpath):
                     left = True
                 elif wanted is not None and wanted[0] == objects.GITLINK:
-                    _empty(entry.path)
+                    remove_tree(entry.path)
+                    os.mkdir(entry.path)
                     left = True
                 elif visit(relpath + "/") or relpath in directories:
                     left = True
@@ -196,12 +196,17 @@ def _make_writable(path: str) -> None:
         os.chmod(path, mode | 0o700)
 
 
-def _empty(path: str) -> None:
-    for entry in os.scandir(path):
+def remove_tree(path: str) -> None:
+    """Removes a directory and all in it; links are removed, not followed."""
+    _make_writable(path)
+    with os.scandir(path) as entries:
+        found = list(entries)
+    for entry in found:
         if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
+            remove_tree(entry.path)
         else:
             os.unlink(entry.path)
+    os.rmdir(path)
 
 
 def _as_wanted(

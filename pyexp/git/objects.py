@@ -44,42 +44,49 @@ def is_sha(text: str) -> bool:
 
 
 def read(repo: Repo, sha: str) -> tuple[str, bytes]:
-    """An object's type (``blob``, ``tree``, ``commit``, ``tag``) and bytes; raises GitError when it is not there."""
-    found = _read_loose(repo, sha)
-    if found is None:
-        found = _read_packed(repo, sha)
-    if found is None:
-        raise GitError(f"git object {sha} is missing", hint="fetch it from the remote: pyexp git pull")
-    return found
+    """An object's type (``blob``, ``tree``, ``commit``, ``tag``) and bytes.
 
-
-def _read_loose(repo: Repo, sha: str) -> tuple[str, bytes] | None:
+    Raises GitError when it is not there, or when its bytes are not what its name says.
+    """
     try:
         with open(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}", "rb", buffering=0) as file:
             raw = file.read()
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        found = _read_packed(repo, sha)
+    else:
+        # A loose file that a power cut left empty or torn: a pack may have the object too.
+        found = _parse_loose(repo, sha, raw) or _verified(repo, sha, _read_packed(repo, sha))
+    if found is None:
+        raise GitError(f"git object {sha} is missing or damaged", hint="fetch it from the remote: pyexp git pull")
+    return found
+
+
+def _parse_loose(repo: Repo, sha: str, raw: bytes) -> tuple[str, bytes] | None:
     try:
-        data = zlib.decompress(raw)
-        end = data.index(b"\0")
-        kind, size = data[:end].split(b" ")
-        if int(size) != len(data) - end - 1:
-            raise ValueError("wrong length")
-    except (zlib.error, ValueError):
-        # A power cut may leave an empty file; the object may still be in a pack.
+        whole = zlib.decompress(raw)
+    except zlib.error:
         return None
-    return kind.decode("ascii"), data[end + 1 :]
+    if hashlib.new(repo.hash_name, whole).hexdigest() != sha:
+        return None
+    head, _, data = whole.partition(b"\0")
+    return head.split(b" ")[0].decode("ascii"), data
+
+
+def _verified(repo: Repo, sha: str, found: tuple[str, bytes] | None) -> tuple[str, bytes] | None:
+    return found if found is not None and object_sha(repo, *found) == sha else None
 
 
 _KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
 
 
 def _read_packed(repo: Repo, sha: str) -> tuple[str, bytes] | None:
+    from dulwich.errors import ApplyDeltaError, ChecksumMismatch, FileFormatException  # seam, as Repo.store
+
     try:
         number, data = repo.store.get_raw(cast("ObjectID", sha.encode("ascii")))
-    except KeyError:
+    except (KeyError, FileFormatException):
         return None
-    except (AssertionError, ValueError, OSError, zlib.error) as error:
+    except (ApplyDeltaError, ChecksumMismatch, AssertionError, ValueError, OSError, zlib.error) as error:
         raise GitError(
             f"git object {sha} cannot be read: {error or type(error).__name__}", hint="see: git fsck"
         ) from error
@@ -217,9 +224,16 @@ def _parse_person(value: bytes) -> tuple[Identity, int, int]:
 # --- writing
 
 
+def object_sha(repo: Repo, kind: str, data: bytes) -> str:
+    """The name the bytes have as an object of that type."""
+    digest = hashlib.new(repo.hash_name, b"%s %d\0" % (kind.encode("ascii"), len(data)))
+    digest.update(data)
+    return digest.hexdigest()
+
+
 def blob_sha(repo: Repo, data: bytes) -> str:
     """The name the bytes have as a blob, without storing them."""
-    return hashlib.new(repo.hash_name, b"blob %d\0" % len(data) + data).hexdigest()
+    return object_sha(repo, "blob", data)
 
 
 def write(repo: Repo, kind: str, data: bytes) -> str:
@@ -370,7 +384,7 @@ def build_tree(repo: Repo, files: TreeEntries, *, known: Iterable[str] = ()) -> 
 
 def _store_tree(repo: Repo, entries: TreeEntries, present: set[str]) -> str:
     data = encode_tree(entries)
-    sha = hashlib.new(repo.hash_name, b"tree %d\0" % len(data) + data).hexdigest()
+    sha = object_sha(repo, "tree", data)
     return sha if sha in present else write(repo, "tree", data)
 
 

@@ -302,11 +302,11 @@ def _check_nesting(repo: Repo, name: str) -> None:
 
 
 @contextmanager
-def _locked_ref(repo: Repo, name: str, wait: float = WAIT_SECONDS) -> Iterator[tuple[str, str]]:
+def _locked_ref(repo: Repo, name: str, wait: float | None = None) -> Iterator[tuple[str, str]]:
     """Holds git's lock on a ref; gives the ref's path and the lock file's, which the block may have renamed away."""
     path = os.path.join(repo.commondir, name)
     lock = path + ".lock"
-    _take(lock, wait, may_break=name.startswith(EXPS), make=lambda: _make_parents(repo, name))
+    _take(lock, WAIT_SECONDS if wait is None else wait, may_break=name.startswith(EXPS), make=lambda: _make_parents(repo, name))
     try:
         yield path, lock
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from pyexp.errors import GitError, RemoteError
 from pyexp.git import branches, config, refs
 from pyexp.git import repo as repository
+from pyexp.git.checkout import remove_tree
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo
@@ -61,7 +61,7 @@ def clone(url: str, path: Path, depth: int | None = None) -> Repo:
         if made is not None:
             made.close()
         with suppress(OSError):
-            shutil.rmtree(path)
+            remove_tree(os.fspath(path))
             if existed:
                 path.mkdir()
         raise

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from pyexp.errors import GraphError, MissingObject, PyexpError, UnsafeCheckout
 from pyexp.events import OnEvent, null
 from pyexp.formats import dvcyaml, lockfile
-from pyexp.model import Entry, LockEntry, OutSpec, StageLock, StageSpec, Tree
+from pyexp.model import Entry, LockEntry, OutSpec, StageLock, StageSpec, Tree, TreeFile
 from pyexp.objects import checkout as objects_checkout
-from pyexp.objects import tree as trees
 from pyexp.pipeline import plan, record, share
 from pyexp.pipeline.load import LOCK_FILE, Pipeline, Reader, Target, lock_path, open_workspace, resolve
 from pyexp.pipeline.workspace import Workspace
@@ -111,7 +110,7 @@ def _with_member(workspace: Workspace, stage: StageSpec, lock: StageLock, below:
     if now.tree is not None:
         files.update({f"{below}/{path}": file for path, file in now.tree.files.items()})
     else:
-        files[below] = trees.TreeFile(now.entry.oid.hex, now.entry.size, now.entry.isexec)
+        files[below] = TreeFile(now.entry.oid.hex, now.entry.size, now.entry.isexec)
     tree = Tree(store.algo, dict(sorted(files.items())))
     entry = store.put_tree(tree)
     if entry.size is None:  # DVC's manifests hold no sizes: the record's total is brought up to date instead

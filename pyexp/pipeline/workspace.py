@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pyexp.errors import FormatError, MissingObject, PyexpError
-from pyexp.events import OnEvent, null
+from pyexp.errors import CorruptObject, FormatError, MissingObject, PyexpError
+from pyexp.events import Note, OnEvent, null
 from pyexp.formats import values
 from pyexp.model import Content, Entry, Oid, StageLock, StageSpec
 from pyexp.objects import build, checkout
@@ -99,6 +99,9 @@ class Workspace:
         try:
             tree = store.read_tree(entry.oid)
         except MissingObject:
+            return False
+        except CorruptObject as damaged:
+            self._on_event(Note(str(damaged), "warning"))
             return False
         return not store.missing({Oid(tree.algo, file.hex) for file in tree.files.values()})
 

@@ -29,7 +29,10 @@ def test_waiting_ends_with_an_error_that_names_the_holder(tmp_path: Path) -> Non
     path = tmp_path / "lock"
     with holder(path) as process:
         told: list[str] = []
-        with pytest.raises(Locked, match=f"process {process.pid}"), mutex.locked(path, timeout=0.1, on_wait=told.append):
+        with (
+            pytest.raises(Locked, match=f"process {process.pid}"),
+            mutex.locked(path, timeout=0.1, on_wait=told.append),
+        ):
             pass
         assert told == [f"process {process.pid}"]
         process.kill()

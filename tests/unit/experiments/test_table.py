@@ -8,7 +8,9 @@ from pyexp.experiments.collect import Baseline, Experiment
 from pyexp.model import Row
 
 
-def row(rev: str, params: dict[str, object] | None = None, metrics: dict[str, object] | None = None, when: int = 0) -> Row:
+def row(
+    rev: str, params: dict[str, object] | None = None, metrics: dict[str, object] | None = None, when: int = 0
+) -> Row:
     return Row(rev, when, {"params.yaml": params or {}}, {"scores.json": metrics or {}})
 
 
@@ -62,9 +64,7 @@ def test_a_pattern_that_is_none() -> None:
         table.build(ALL, table.Choice(drop="("))
 
 
-@pytest.mark.parametrize(
-    ("descending", "expected"), [(False, ["one", "two", "bare"]), (True, ["two", "one", "bare"])]
-)
+@pytest.mark.parametrize(("descending", "expected"), [(False, ["one", "two", "bare"]), (True, ["two", "one", "bare"])])
 def test_sorting_puts_those_without_a_value_last(descending: bool, expected: list[str]) -> None:
     assert order(table.build(ALL, table.Choice(sort_by="acc", descending=descending))) == expected
 

@@ -165,7 +165,9 @@ def test_a_command_as_list_is_not_the_same_text() -> None:
 
 
 def test_a_stage_with_neither_deps_nor_outs_always_runs() -> None:
-    assert [r.word for r in plan.input_reasons(stage("cb"), StageLock("make cb"), plan.Observed())] == ["always changed"]
+    assert [r.word for r in plan.input_reasons(stage("cb"), StageLock("make cb"), plan.Observed())] == [
+        "always changed"
+    ]
 
 
 @pytest.mark.parametrize(
