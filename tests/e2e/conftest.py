@@ -52,14 +52,10 @@ def bin_without_git(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture
-def pyexp(tmp_path: Path, bin_without_git: Path) -> Command:
-    """The installed command, started in an empty directory, by somebody with a name and an empty home."""
-    home, work = tmp_path / "home", tmp_path / "work"
-    home.mkdir()
-    work.mkdir()
+def _environment(bin_directory: Path, home: Path) -> dict[str, str]:
+    """The whole environment of the commands under test: somebody with a name and an empty home."""
     env = {
-        "PATH": str(bin_without_git),
+        "PATH": str(bin_directory),
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "TZ": "UTC",
@@ -73,7 +69,16 @@ def pyexp(tmp_path: Path, bin_without_git: Path) -> Command:
     }
     if "TMPDIR" in os.environ:
         env["TMPDIR"] = os.environ["TMPDIR"]
-    return Command(work, env)
+    return env
+
+
+@pytest.fixture
+def pyexp(tmp_path: Path, bin_without_git: Path) -> Command:
+    """The installed command, started in an empty directory."""
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    return Command(work, _environment(bin_without_git, home))
 
 
 @pytest.fixture
@@ -109,17 +114,18 @@ stages:
 SMALL_TRAIN = """\
 import json, re
 text = open("params.yaml").read()
-lr = float(re.search(r"^lr: (.*)$", text, re.M).group(1))
-epochs = int(re.search(r"^  epochs: (.*)$", text, re.M).group(1))
+lr = float(re.search(r"^lr: ([0-9.]+)", text, re.M).group(1))
+epochs = int(re.search(r"^  epochs: ([0-9]+)", text, re.M).group(1))
 open("model.txt", "w").write(open("data.txt").read() * epochs)
 json.dump({"acc": lr * epochs}, open("metrics.json", "w"))
 """
 
 
-@pytest.fixture
-def small(pyexp: Command) -> Path:
-    """A project of two quick stages, committed and up to date, in the directory where ``pyexp`` is started."""
-    root = pyexp.cwd
+@pytest.fixture(scope="session")
+def small_template(tmp_path_factory: pytest.TempPathFactory, bin_without_git: Path) -> Path:
+    """A project of two quick stages, committed and up to date; made once, to be copied."""
+    root = tmp_path_factory.mktemp("small")
+    pyexp = Command(root, _environment(bin_without_git, tmp_path_factory.mktemp("home")))
     (root / "raw.txt").write_text("raw\n")
     (root / "params.yaml").write_text("lr: 0.1  # how fast\ntrain:\n  epochs: 3\n")
     (root / "dvc.yaml").write_text(SMALL_PIPELINE)
@@ -127,3 +133,10 @@ def small(pyexp: Command) -> Path:
     pyexp.shell("pyexp git init && pyexp init && pyexp repro").check()
     pyexp.shell("pyexp git add . && pyexp git commit -m Start").check()
     return root
+
+
+@pytest.fixture
+def small(pyexp: Command, small_template: Path) -> Path:
+    """A copy of the project of two quick stages, in the directory where ``pyexp`` is started."""
+    shutil.copytree(small_template, pyexp.cwd, dirs_exist_ok=True, symlinks=True)
+    return pyexp.cwd
