@@ -106,7 +106,13 @@ def exists(repo: Repo, sha: str) -> bool:
     with suppress(OSError):
         if os.stat(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}").st_size > 0:
             return True
-    return cast("ObjectID", sha.encode("ascii")) in repo.store
+    from dulwich.errors import FileFormatException  # seam, as Repo.store
+
+    key = cast("ObjectID", sha.encode("ascii"))
+    try:
+        return key in repo.store
+    except FileFormatException:
+        return repo.store.contains_packed(key)
 
 
 def parse_tree(data: bytes, oid_bytes: int = 20) -> dict[str, tuple[int, str]]:

@@ -306,7 +306,12 @@ def _locked_ref(repo: Repo, name: str, wait: float | None = None) -> Iterator[tu
     """Holds git's lock on a ref; gives the ref's path and the lock file's, which the block may have renamed away."""
     path = os.path.join(repo.commondir, name)
     lock = path + ".lock"
-    _take(lock, WAIT_SECONDS if wait is None else wait, may_break=name.startswith(EXPS), make=lambda: _make_parents(repo, name))
+    _take(
+        lock,
+        WAIT_SECONDS if wait is None else wait,
+        may_break=name.startswith(EXPS),
+        make=lambda: _make_parents(repo, name),
+    )
     try:
         yield path, lock
     finally:

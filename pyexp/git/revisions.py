@@ -206,29 +206,31 @@ def _commit_bytes(repo: Repo, sha: str) -> bytes:
     return objects.read_as(repo, sha, "commit")
 
 
+_STALE = 4
+
+
 def merge_base(repo: Repo, a: str, b: str) -> str | None:
     """A best common ancestor of two commits: one that is no ancestor of another common one."""
     if a == b:
         return a
     ends = shallow(repo)
-    sides = {a: 1, b: 2}
+    # From which side a commit was reached (1, 2), and whether it lies behind a common one (_STALE).
+    flags = {a: 1, b: 2}
     heap = [(-repo.commit(sha).time, sha) for sha in (a, b)]
     heapq.heapify(heap)
-    best: str | None = None
-    # Flag 4: an ancestor of a common commit that was found; when nothing else is left, the search is over.
-    while any(not sides[sha] & 4 for _, sha in heap):
+    common: list[str] = []
+    while any(not flags[sha] & _STALE for _, sha in heap):
         _, sha = heapq.heappop(heap)
-        flags = sides[sha]
-        if flags & 3 == 3 and not flags & 4:
-            best = best or sha
-            flags |= 4
-        commit = repo.commit(sha)
-        for parent in () if sha in ends else commit.parents:
-            have = sides.get(parent, 0)
-            if have | flags != have:
-                sides[parent] = have | flags
+        passed = flags[sha]
+        if passed & 3 == 3 and not passed & _STALE:
+            common.append(sha)
+            passed |= _STALE
+        for parent in () if sha in ends else repo.commit(sha).parents:
+            have = flags.get(parent, 0)
+            if have | passed != have:
+                flags[parent] = have | passed
                 heapq.heappush(heap, (-repo.commit(parent).time, parent))
-    return best
+    return next((sha for sha in common if not flags[sha] & _STALE), None)
 
 
 def is_ancestor(repo: Repo, a: str, b: str) -> bool:
