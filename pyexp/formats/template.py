@@ -323,9 +323,9 @@ def matrix(context: Context, data: Mapping[str, Any]) -> dict[str, Context]:
     axes: dict[str, Sequence[Any]] = {}
     size = 1
     for name, choices in context.nodes(data).items():
-        axes[name] = choices.items if isinstance(choices, ListNode) else choices
-        if not isinstance(axes[name], (list, tuple)):
+        if not isinstance(choices, (ListNode, list)):
             raise TemplateError(f"'{name}' is not a list")
+        axes[name] = choices.items if isinstance(choices, ListNode) else choices
         size *= len(axes[name])
         _check_size(size)
     generated: dict[str, Context] = {}

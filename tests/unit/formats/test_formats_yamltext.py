@@ -23,7 +23,9 @@ VALUES: list[Any] = [
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:30])
-@pytest.mark.parametrize("wrap", [lambda v: {"key": v, "z": 1}, lambda v: {"k": [v, 1]}, lambda v: {"a": {"b": {"c": v}}}])
+@pytest.mark.parametrize(
+    "wrap", [lambda v: {"key": v, "z": 1}, lambda v: {"k": [v, 1]}, lambda v: {"a": {"b": {"c": v}}}]
+)
 def test_dump_writes_what_ruamel_writes(value: Any, wrap: Any) -> None:
     ruamel = pytest.importorskip("ruamel.yaml")
     if value == "\x85":
