@@ -226,6 +226,7 @@ class Rows:
         try:
             for version, record in unpacker:
                 if version == ROWS_VERSION:
+                    record["dep_params"] = {file: tuple(keys) for file, keys in record["dep_params"].items()}
                     row = Row(**record)
                     yield row.rev, row
         except (ValueError, TypeError, msgpack.UnpackException):

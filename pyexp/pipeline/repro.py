@@ -446,6 +446,9 @@ class _Run:
             if not self.complete(stage, candidate):
                 continue
             record.rescue(self.workspace, stage, force=self.options.force)
+            for out in stage.outs:
+                if out.cache:
+                    record.ignore_in_git(self.project, stage, stage.relpath(out.path))
             for entry in candidate.outs:
                 self.workspace.restore(stage.relpath(entry.path), entry.entry, force=True)
             new = StageLock(now.cmd, now.deps, now.params, candidate.outs)

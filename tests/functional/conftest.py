@@ -1,0 +1,139 @@
+"""Small real projects: a git repository made by pyexp itself, stages that are shell commands, both layouts."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import pyexp
+from pyexp.git import refs, repo, user
+from pyexp.project import Project
+
+PIPELINE = """\
+stages:
+  copy:
+    cmd: cat raw.txt > data.txt
+    deps:
+    - raw.txt
+    outs:
+    - data.txt
+  train:
+    cmd: python3 train.py
+    deps:
+    - data.txt
+    - train.py
+    params:
+    - lr
+    - train.epochs
+    outs:
+    - model.txt
+    metrics:
+    - scores.json:
+        cache: false
+"""
+TRAIN = """\
+import json, pathlib
+params = dict(line.partition("#")[0].strip().split(": ") for line in open("params.yaml") if ": " in line)
+pathlib.Path("model.txt").write_text("model " + params["lr"] + "\\n")
+json.dump({"loss": 1 / float(params["lr"])}, open("scores.json", "w"))
+"""
+
+
+@dataclass
+class Space:
+    """A project's directory, with what a test wants to do to it and ask of it."""
+
+    root: Path
+
+    def write(self, **files: str) -> None:
+        for name, text in files.items():
+            self.put(name.replace("__", "/").replace("_", "."), text)
+
+    def put(self, relpath: str, text: str) -> None:
+        path = self.root / relpath
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def read(self, relpath: str) -> str:
+        return (self.root / relpath).read_text(encoding="utf-8")
+
+    def project(self) -> Project:
+        return pyexp.find(self.root)
+
+    def commit(self, message: str = "base") -> str:
+        with repo.discover(self.root) as found:
+            user.add(found, ["."])
+            return user.commit(found, message)
+
+    def git_state(self) -> tuple[bytes, bytes]:
+        """The bytes of HEAD and the index: what no experiment may change."""
+        git = self.root / ".git"
+        return (git / "HEAD").read_bytes(), (git / "index").read_bytes()
+
+    def experiments(self) -> dict[str, str]:
+        """Name -> commit of every experiment."""
+        with repo.discover(self.root) as found:
+            return {ref.rpartition("/")[2]: sha for ref, sha in refs.read(found, "refs/exps/").items()}
+
+    def file_at(self, rev: str, relpath: str) -> str | None:
+        with repo.discover(self.root) as found:
+            raw = found.read(found.resolve(rev), relpath)
+            return None if raw is None else raw.decode()
+
+    def cli(self, *args: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "pyexp", *args],
+            cwd=self.root,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    def json(self, *args: str) -> object:
+        done = self.cli(*args)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(autouse=True)
+def identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.com")
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Space]:
+    """Makes a committed project; ``kind`` "dvc" makes the layout of DVC."""
+
+    def made(pipeline: str = PIPELINE, kind: str = "pyexp", **files: str) -> Space:
+        space = Space(tmp_path / "project")
+        space.root.mkdir()
+        repo.init(space.root).close()
+        if kind == "dvc":
+            space.put(".dvc/config", "")
+            space.put(".dvc/.gitignore", "/config.local\n/tmp\n/cache\n")
+        else:
+            pyexp.init(space.root).close()
+        space.put("dvc.yaml", pipeline)
+        space.put("params.yaml", "lr: 0.5  # rate\ntrain:\n  epochs: 3\n")
+        space.put("train.py", TRAIN)
+        space.put("raw.txt", "raw\n")
+        for name, text in files.items():
+            space.put(name, text)
+        space.commit()
+        return space
+
+    return made
+
+
+@pytest.fixture(params=["pyexp", "dvc"])
+def space(request: pytest.FixtureRequest, make: Callable[..., Space]) -> Space:
+    """The standard project, in each layout."""
+    return make(kind=request.param)
