@@ -59,7 +59,11 @@ def start(project: Project, *, jobs: int = 1, slots: Sequence[str] = ()) -> list
                 start_new_session=True,
             )
         begun.append((name, process, log))
-    return [_checked_in(queue, name, process, log) for name, process, log in begun]
+    found = [_checked_in(queue, name, process, log) for name, process, log in begun]
+    for _, process, _ in begun:
+        # They are no business of ours any more: Popen must not complain that they still run.
+        process.returncode = process.returncode or 0
+    return found
 
 
 def _checked_in(queue: Queue, name: str, process: subprocess.Popen[bytes], log: Path) -> Started:

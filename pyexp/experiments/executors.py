@@ -269,6 +269,7 @@ def run_all(
     summary = Summary()
     context = multiprocessing.get_context("spawn")
     workers: dict[Connection, SpawnProcess] = {}
+    dead: set[int | None] = set()
 
     def start() -> None:
         ours, theirs = context.Pipe()
@@ -282,16 +283,21 @@ def run_all(
         theirs.close()
         workers[ours] = process
 
-    waiting = len(queue.tasks("queued"))
     try:
-        for _ in range(min(jobs, waiting)):
+        for _ in range(min(jobs, len(queue.tasks("queued")))):
             start()
-        while workers:
-            for ready in wait(list(workers)):
+        while True:
+            for ready in wait(list(workers)) if workers else ():
                 assert isinstance(ready, Connection)
-                _hear(ready, workers, summary, on_event)
-            if len(workers) < jobs and len(queue.tasks("queued")) > 0 and _should_replace(queue, workers):
+                dead.add(_hear(ready, workers, summary, on_event))
+            tasks = queue.tasks("queued", "running")
+            if any(state == "queued" for state, _ in tasks) and len(workers) < min(jobs, len(tasks)):
                 start()
+            elif not workers:
+                # What a dead worker held is put back once the last of its processes is gone: a moment later.
+                if not any(state == "running" and (task.owner or {}).get("pid") in dead for state, task in tasks):
+                    break
+                time.sleep(IDLE_SECONDS)
     except KeyboardInterrupt:
         _stop(workers, summary, on_event)
         raise
@@ -299,11 +305,6 @@ def run_all(
         _kill(workers)
         queue.recover()
     return summary
-
-
-def _should_replace(queue: Queue, workers: Mapping[Connection, SpawnProcess]) -> bool:
-    """New workers are started for tasks that nobody is left to take: those of workers that died."""
-    return len(workers) < len(queue.tasks("queued", "running"))
 
 
 def _hear(connection: Connection, workers: dict[Connection, SpawnProcess], summary: Summary, on_event: OnEvent) -> None:
@@ -315,10 +316,11 @@ def _hear(connection: Connection, workers: dict[Connection, SpawnProcess], summa
         process.join()
         if process.exitcode != 0:
             on_event(Note(f"a worker ended with {process.exitcode}; its task is queued again", "warning"))
-        return
+        return process.pid
     if isinstance(event, TaskEvent) and event.state in ("done", "failed"):
         (summary.done if event.state == "done" else summary.failed).append(event.name)
     on_event(event)
+    return None
 
 
 def _stop(workers: dict[Connection, SpawnProcess], summary: Summary, on_event: OnEvent) -> None:
