@@ -36,7 +36,8 @@ class Ignore:
     def __init__(self, texts: Texts, name: str = ".dvcignore") -> None:
         self._texts = texts
         self._name = name
-        self._patterns: dict[str, tuple[Pattern, ...]] = {}
+        # Directory -> the patterns that count in it, deepest directory first, last line first.
+        self._rules: dict[str, tuple[tuple[str, Pattern], ...]] = {}
         # Directory -> the rule that ignores it or one above it.
         self._directories: dict[str, tuple[str, Pattern | None] | None] = {"": None}
 
@@ -81,21 +82,23 @@ class Ignore:
     def _decide(self, parent: str, name: str, is_dir: bool) -> tuple[str, Pattern | None] | None:
         if name in CONTROL_DIRS and (is_dir or name == ".git"):
             return "", None
-        directory, below = parent, name
-        while True:
-            for pattern in reversed(self._of(directory)):
-                if (is_dir or not pattern.dir_only) and pattern.regex.match(name if pattern.by_name else below):
-                    return None if pattern.negated else (directory, pattern)
-            if not directory:
-                return None
-            directory, _, last = directory.rpartition("/")
-            below = f"{last}/{below}"
+        path = f"{parent}/{name}" if parent else name
+        for directory, pattern in self._of(parent):
+            if pattern.dir_only and not is_dir:
+                continue
+            below = name if pattern.by_name else path[len(directory) + 1 :] if directory else path
+            if pattern.regex.match(below):
+                return None if pattern.negated else (directory, pattern)
+        return None
 
-    def _of(self, directory: str) -> tuple[Pattern, ...]:
-        found = self._patterns.get(directory)
+    def _of(self, directory: str) -> tuple[tuple[str, Pattern], ...]:
+        found = self._rules.get(directory)
         if found is None:
+            # The parents' are known: paths are walked from the top.
+            above = self._of(directory.rpartition("/")[0]) if directory else ()
             text = self._texts(directory)
-            found = self._patterns[directory] = parse(text) if text else ()
+            own = tuple((directory, pattern) for pattern in reversed(parse(text))) if text else ()
+            found = self._rules[directory] = own + above if own else above
         return found
 
 

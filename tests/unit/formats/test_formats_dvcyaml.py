@@ -261,7 +261,7 @@ def test_a_stage_is_added_as_dvc_adds_it() -> None:
 def test_an_existing_stage_wants_force_and_keeps_comments() -> None:
     text = DVC_WROTE.replace("- raw.txt\n", "- raw.txt  # from afar\n")
     new = dataclasses.replace(PREP, cmd="new")
-    with pytest.raises(PyexpError, match="stage 'prep' already exists in 'dvc.yaml'") as caught:
+    with pytest.raises(PyexpError, match=r"stage 'prep' already exists in 'dvc\.yaml'") as caught:
         dvcyaml.add_stage(text, "dvc.yaml", new, force=False)
     assert "--force" in str(caught.value.hint)
     assert dvcyaml.add_stage(text, "dvc.yaml", new, force=True) == text.replace("cp raw.txt data.txt", "new")

@@ -46,7 +46,7 @@ def test_what_is_written_reads_the_same(value: Any) -> None:
 
 
 def test_keys_of_every_kind() -> None:
-    data = {1: "a", 1.5: "b", "": "c", "x y": "d", "a: b": "e", "k" * 200: [1], "new\nline": {"x": 1}, True: 0, "1": 2}
+    data = {1: "a", 1.5: "b", "": "c", "x y": "d", "a: b": "e", "k" * 200: [1], "new\nline": {"x": 1}, False: 0, "1": 2}
     assert yamlfile.load(yamlfile.dump(data), "p") == data
 
 
