@@ -284,6 +284,20 @@ def _end(text: str, node: Node) -> int:
     return end
 
 
+def _entry_start(text: str, key: Node) -> int:
+    """Where an entry of a block map starts: at its key, or at the ``?`` of a key that is written with one."""
+    at = key.start
+    while at and text[at - 1] in " \t":
+        at -= 1
+    return at - 1 if at and text[at - 1] == "?" and text[at : key.start] else key.start
+
+
+def _column(text: str, node: Node) -> int:
+    """The column of a block map's keys."""
+    key: Node = node.value[0][0]
+    return key.column - (key.start - _entry_start(text, key))
+
+
 def _line_end(text: str, at: int) -> int:
     """The offset of the line break that ends the line, or of the text's end."""
     found = text.find("\n", at)
@@ -373,11 +387,15 @@ def _replace_by_block(text: str, place: _Place, value: Any, style: Style) -> Spl
             first = node.value[0]
             column = max(first.column - 2, 0)
             start = first.start - 2
+        elif node.kind == "map":
+            column, start = _column(text, node), _entry_start(text, first)
         else:
             column, start = first.column, first.start
-        if node.kind != ("map" if isinstance(value, dict) else "seq") and place.key is not None:
+        line = text.rfind("\n", 0, start) + 1
+        same_kind = node.kind == ("map" if isinstance(value, dict) else "seq")
+        if not same_kind and place.key is not None and not text[line:start].strip():
             column = place.key.column + (style.step if isinstance(value, dict) else style.offset)
-            start = text.rfind("\n", 0, start) + 1
+            start = line
             return start, end, yamltext.block(value, column, style).rstrip("\n").replace("\n", newline)
         return start, end, yamltext.block(value, column, style).strip(" \n").replace("\n", newline)
     if holder is None:
@@ -404,7 +422,7 @@ def _add(text: str, place: _Place, key: str | int, value: Any, style: Style) -> 
         at = max(_end(text, last), last_key.end)
         return at, at, f", {entry}"
     newline = _newline(text)
-    column = node.value[0][0].column
+    column = _column(text, node)
     new = yamltext.block({key: value}, column, style).replace("\n", newline)
     last = node.value[-1][1]
     while last.kind in ("map", "seq") and last.style != "flow" and last.value:
@@ -429,10 +447,12 @@ def _cut(text: str, node: Node, index: int) -> Splice:
             return key.start, following.start, ""
         before_key, before = node.value[index - 1]
         return max(_end(text, before), before_key.end), end, ""
-    line = text.rfind("\n", 0, key.start) + 1
-    if text[line : key.start].strip():  # "- key: value": the list item goes on with the next key
+    start = _entry_start(text, key)
+    line = text.rfind("\n", 0, start) + 1
+    if text[line:start].strip():  # "- key: value": the list item goes on with the next key
         gap = text[end : following.start] if following is not None else "#"
-        return key.start, end if following is None or "#" in gap else following.start, ""
+        following_start = _entry_start(text, following) if following is not None else end
+        return start, end if "#" in gap else following_start, ""
     stop = _after_line(text, end)
     if stop == len(text) and not text.endswith("\n"):
         return max(_line_end(text, line - len(_newline(text))), 0), stop, ""

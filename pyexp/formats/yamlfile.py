@@ -139,7 +139,11 @@ def _edited(text: str, path: str, edit: Callable[[str, Node | None], tuple[str, 
             hint=error.hint,
         ) from None
     # The splice is checked by reading it back: what is not understood is refused, never written wrongly.
-    if not _same(load(new, path), expected):
+    try:
+        right = _same(load(new, path), expected)
+    except FormatError:
+        right = False
+    if not right:
         raise FormatError("cannot be edited in place here", path=path, hint="change it with an editor")
     return mark + new
 

@@ -282,16 +282,25 @@ def _leaf(value: Any, indent: int, column: int, *, fold: bool = True) -> str:
 
 
 def _fold_plain(text: str, indent: int, column: int) -> str:
-    """A word that does not fit starts a new line; the blank before it stays at the end of the old one."""
+    """A word that does not fit starts a new line; the blank before it stays at the end of the old one.
+
+    There is no break at several blanks, where ruamel.yaml makes one and so loses all but one of them.
+    """
     out: list[str] = []
+    before = " "
     for piece in _PIECE.findall(text):
-        if (column >= WIDTH and piece == " ") or (piece[0] != " " and column + len(piece) > WIDTH and column > indent):
+        is_blank = piece[0] == " "
+        if is_blank:
+            broken = piece == " " and column >= WIDTH
+        else:
+            broken = column + len(piece) > WIDTH and column > indent and before == " "
+        if broken:
             out.append("\n" + " " * indent)
             column = indent
-            if piece == " ":
-                continue
-        out.append(piece)
-        column += len(piece)
+        if not (broken and is_blank):
+            out.append(piece)
+            column += len(piece)
+        before = piece
     return "".join(out)
 
 
