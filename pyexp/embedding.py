@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 from pyexp.events import OnEvent, null
 from pyexp.experiments import collect, manage, table
@@ -46,9 +46,11 @@ def _value(value: Any) -> str:
     return repr(value) if isinstance(value, float) else json.dumps(value)
 
 
+@overload
 def run(
     project: Project,
     *,
+    queue: Literal[False] = False,
     params: Mapping[str, Any] | Sequence[str] = (),
     name: str | None = None,
     message: str | None = None,
@@ -58,33 +60,51 @@ def run(
     copy_paths: Sequence[str] = (),
     sink: Sink | None = None,
     on_event: OnEvent = null,
-) -> Outcome:
-    """Runs one experiment, in the workspace or (``temp``) beside it.
+) -> Outcome: ...
+
+
+@overload
+def run(
+    project: Project,
+    *,
+    queue: Literal[True],
+    params: Mapping[str, Any] | Sequence[str] = (),
+    name: str | None = None,
+    message: str | None = None,
+    targets: Sequence[str] = (),
+    force: bool = False,
+    temp: bool = False,
+    copy_paths: Sequence[str] = (),
+    sink: Sink | None = None,
+    on_event: OnEvent = null,
+) -> list[Task]: ...
+
+
+def run(
+    project: Project,
+    *,
+    queue: bool = False,
+    params: Mapping[str, Any] | Sequence[str] = (),
+    name: str | None = None,
+    message: str | None = None,
+    targets: Sequence[str] = (),
+    force: bool = False,
+    temp: bool = False,
+    copy_paths: Sequence[str] = (),
+    sink: Sink | None = None,
+    on_event: OnEvent = null,
+) -> Outcome | list[Task]:
+    """Runs one experiment, in the workspace or (``temp``) beside it, or puts it into the queue (``queue``).
 
     ``sink`` gets what the stages write; without it they write where this process does. Raises StageFailed when a stage
     fails, ExperimentError for a bad name, UsageError for a bad param.
     """
     options = Options(targets=tuple(targets))
     request = Request(_overrides(params), name, message, force, tuple(copy_paths), options=options)
+    if queue:
+        return running.enqueue(project, request)
     start = running.run_temp if temp else running.run
     return start(project, request, Surroundings(sink=sink, stdin_null=sink is not None), on_event)
-
-
-def queue(
-    project: Project,
-    *,
-    params: Mapping[str, Any] | Sequence[str] = (),
-    name: str | None = None,
-    message: str | None = None,
-    targets: Sequence[str] = (),
-    force: bool = False,
-    copy_paths: Sequence[str] = (),
-    env: Mapping[str, str] | None = None,
-) -> list[Task]:
-    """Puts an experiment, or each combination of a sweep, at the end of the queue."""
-    options = Options(targets=tuple(targets))
-    request = Request(_overrides(params), name, message, force, tuple(copy_paths), options=options)
-    return running.enqueue(project, request, env)
 
 
 def run_all(project: Project, *, jobs: int = 1, on_event: OnEvent = null) -> Summary:
@@ -161,7 +181,6 @@ __all__ = [
     "checkout",
     "diff",
     "gc",
-    "queue",
     "remove",
     "repro",
     "run",

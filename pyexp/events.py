@@ -64,3 +64,13 @@ OnEvent: TypeAlias = Callable[[Event], None]
 
 def null(event: Event) -> None:
     """Ignores the event: the sink used when the caller gave none."""
+
+
+def log_line(event: Event) -> str | None:
+    """What a run's log says of an event, None for nothing."""
+    if isinstance(event, StageEvent):
+        commands = "".join(f"> {line}\n" for line in event.cmd) if event.state == "running" else ""
+        return f"-- {'stage' if event.has_cmd else 'data'} '{event.stage}': {event.state}\n{commands}"
+    if isinstance(event, Note):
+        return f"-- {event.text}\n"
+    return None

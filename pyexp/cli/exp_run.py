@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import ArgumentParser, Namespace
+from typing import BinaryIO
 
 from pyexp.cli.console import Console
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.repro_options import add_repro_options, repro_options
 from pyexp.cli.shared_options import positive
 from pyexp.errors import UsageError
+from pyexp.events import Event, log_line
 from pyexp.experiments import run
 from pyexp.formats import override
+from pyexp.pipeline import repro
 
 
 def add_run(parser: ArgumentParser) -> None:
@@ -116,13 +120,12 @@ def _request(where: Opened, args: Namespace) -> run.Request:
 
 
 def _here_or_beside(where: Opened, request: run.Request, args: Namespace, console: Console) -> int:
-    def named(name: str) -> None:
-        console.info(f"Reproducing experiment '{name}'")
-
     if args.temp:
         run.warn_untracked(where.project.require_git(), console.event)
     start = run.run_temp if args.temp else run.run
-    outcome = start(where.project, request, on_event=console.event, on_name=named)
+    with _Log(where, console) as log:
+        around = repro.Surroundings(sink=log.output, terminal=sys.stdout.isatty())
+        outcome = start(where.project, request, around, log.event, log.named)
     console.info(f"\nRan experiment(s): {outcome.name}")
     if args.temp:
         console.info(
@@ -133,10 +136,47 @@ def _here_or_beside(where: Opened, request: run.Request, args: Namespace, consol
     return 0
 
 
+class _Log:
+    """The user's own view of a run, and its copy that ``queue logs NAME`` shows later."""
+
+    def __init__(self, where: Opened, console: Console) -> None:
+        self._where = where
+        self._console = console
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def named(self, name: str) -> None:
+        path = run.log_path(self._where.project, f"here-{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("wb", buffering=0)
+        self._copy(f"Reproducing experiment '{name}'\n".encode())
+        self._console.info(f"Reproducing experiment '{name}'")
+
+    def _copy(self, data: bytes) -> None:
+        if self._file is not None:
+            self._file.write(data)
+
+    def output(self, data: bytes) -> None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        self._copy(data)
+
+    def event(self, event: Event) -> None:
+        line = log_line(event)
+        if line:
+            self._copy(line.encode("utf-8", "surrogateescape"))
+        self._console.event(event)
+
+
 def _dry(where: Opened, request: run.Request, console: Console) -> int:
     """Says what would run; params are checked but not written, so their effect is told, not simulated."""
-    from pyexp.pipeline import repro
-
     for relpath in run.edited_params(where.project, request.overrides, where.cwd):
         console.info(f"Would set params in {relpath}")
     repro.repro(where.project, request.options, on_event=console.event)

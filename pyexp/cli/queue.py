@@ -13,7 +13,7 @@ from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
 from pyexp.cli.shared_options import positive
 from pyexp.errors import ExperimentError, UsageError
-from pyexp.experiments import detached, executors
+from pyexp.experiments import detached, executors, run
 from pyexp.experiments.taskqueue import Queue, State
 
 FOLLOW_SECONDS = 0.2
@@ -57,8 +57,15 @@ def _logs(args: Namespace, console: Console) -> int:
         raise UsageError(f"unknown encoding '{args.encoding}'", hint="for instance: utf-8, latin-1") from None
     with opened(args) as where:
         queue = Queue(where.project)
-        state, task = queue.find(args.task)
-        path = executors.log_path(where.project, task.id)
+        here = run.log_path(where.project, f"here-{args.task}")
+        try:
+            state, task = queue.find(args.task)
+        except ExperimentError:
+            if not here.exists():
+                raise
+            sys.stdout.write(here.read_bytes().decode(args.encoding, "replace"))
+            return 0
+        path = run.log_path(where.project, task.id)
         if not path.exists() and not args.follow:
             raise ExperimentError(
                 f"'{args.task}' has no output yet, it is {LABELS[state].lower()}",

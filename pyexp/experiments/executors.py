@@ -24,7 +24,7 @@ from urllib.parse import quote
 from pyexp import mutex
 from pyexp import project as projects
 from pyexp.errors import Locked, PyexpError, StageFailed, UsageError
-from pyexp.events import Event, Note, OnEvent, StageEvent, TaskEvent, null
+from pyexp.events import Event, Note, OnEvent, StageEvent, TaskEvent, log_line, null
 from pyexp.experiments import run
 from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, Claim, Queue, Worker
 from pyexp.git import refs
@@ -46,11 +46,6 @@ class Summary:
 
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-
-
-def log_path(project: Project, task_id: str) -> Path:
-    """Where a task's output is kept, from its first set-up line to its last."""
-    return project.home.scratch / "logs" / f"{task_id}.log"
 
 
 # -- one worker ------------------------------------------------------------------------------------------------------
@@ -92,6 +87,7 @@ def work(
             others = queue.tasks("running") or (slot is None and queue.tasks("queued"))
             if not others and time.monotonic() - last >= terms.linger_seconds:
                 return
+            me.refresh()
             time.sleep(IDLE_SECONDS)
 
 
@@ -151,12 +147,13 @@ class _Performance:
 
     def told_to_stop(self) -> bool:
         """Whether this very task is to be given up: it, or its worker, has been killed by the user."""
+        self.me.refresh()
         return self.queue.ordered(ORDER_STOP, self.task.id) or self.queue.ordered(ORDER_KILL, self.me.name)
 
     def perform(self, directory: Path, env: Mapping[str, str], hold: tuple[int, ...]) -> None:
         task = self.task
         self.on_event(TaskEvent(task.id, task.name, "running"))
-        path = log_path(self.project, task.id)
+        path = run.log_path(self.project, task.id)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as log:
             write = _logger(log.write)
@@ -218,7 +215,7 @@ class _Performance:
             return run.publish(repo, outcome, force=force)
 
         def tell(event: Event) -> None:
-            line = _log_line(event)
+            line = log_line(event)
             if line:
                 write(line)
             detail = _told(event)
@@ -243,15 +240,6 @@ def _told(event: Event) -> str:
         verb = "stage" if event.has_cmd else "data"
         return f"{verb} '{event.stage}'{' from the cache' if event.state == 'restored' else ''}"
     return event.text if isinstance(event, Note) and event.level == "warning" else ""
-
-
-def _log_line(event: Event) -> str | None:
-    if isinstance(event, StageEvent):
-        commands = "".join(f"> {line}\n" for line in event.cmd) if event.state == "running" else ""
-        return f"-- stage '{event.stage}': {event.state}\n{commands}"
-    if isinstance(event, Note):
-        return f"-- {event.text}\n"
-    return None
 
 
 # -- the pool --------------------------------------------------------------------------------------------------------
@@ -307,7 +295,9 @@ def run_all(
     return summary
 
 
-def _hear(connection: Connection, workers: dict[Connection, SpawnProcess], summary: Summary, on_event: OnEvent) -> None:
+def _hear(
+    connection: Connection, workers: dict[Connection, SpawnProcess], summary: Summary, on_event: OnEvent
+) -> int | None:
     try:
         event = connection.recv()
     except (EOFError, OSError):
@@ -385,7 +375,7 @@ def forget(project: Project, state: str, task: Task) -> bool:
     if not Queue(project).remove(known, task):
         return False
     with suppress(FileNotFoundError):
-        log_path(project, task.id).unlink()
+        run.log_path(project, task.id).unlink()
     repo = project.require_git()
     if refs.exists(repo, run.TASK_REFS + task.id) is not None:
         refs.delete(repo, run.TASK_REFS + task.id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -64,6 +65,11 @@ class Outcome:
     @property
     def ref(self) -> str:
         return ExpRef(self.baseline, self.name, self.sha).ref
+
+
+def log_path(project: Project, key: str) -> Path:
+    """Where the output of a task (by id), or of a run in the workspace (``here-NAME``), is kept."""
+    return project.home.scratch / "logs" / f"{key}.log"
 
 
 # -- in the workspace -----------------------------------------------------------------------------------------------
@@ -362,6 +368,26 @@ def _preflight(
                     + ("git ignores, so the experiment would not have it" if known else "does not exist"),
                     hint=f"copy it along: -C {relpath}" if known else "make it, or run the stage that does",
                 )
+        for relpath in _scripts(project, stage):
+            if not (_is_made(relpath, made) or reader.holds(relpath) or relpath in copied):
+                raise PyexpError(
+                    f"stage '{address}' runs '{relpath}', which git does not track, so the experiment would not have it",
+                    hint=f"track it: pyexp git add {relpath}; or list it under deps; or copy it along: -C {relpath}",
+                )
+
+
+def _scripts(project: Project, stage: StageSpec) -> Iterable[str]:
+    """Files of the project that a stage's command line names, whether or not they are listed as deps."""
+    for line in stage.commands:
+        try:
+            words = shlex.split(line)
+        except ValueError:
+            words = line.split()
+        for word in words:
+            if word and not os.path.isabs(word) and "://" not in word and len(word) < 1000:
+                relpath = stage.relpath(word)
+                if not relpath.startswith("..") and os.path.isfile(project.path(relpath)):
+                    yield relpath
 
 
 def _cached_elsewhere(pipeline: Pipeline, workspace: Workspace, relpath: str) -> bool:

@@ -23,7 +23,7 @@ from pyexp.objects import links as linking
 from pyexp.objects import tree as trees
 from pyexp.objects.hashes import NOFOLLOW, OPEN_FLAGS
 from pyexp.objects.intake import explained
-from pyexp.objects.places import Place, Places, remove_empty
+from pyexp.objects.places import Place, Places, remove_empty, sweep
 from pyexp.objects.scan import scan
 from pyexp.objects.statcache import Directory, StatCache, stamp
 from pyexp.objects.store import SMALL_BYTES, LocalStore
@@ -146,7 +146,8 @@ def _harmless(place: str, relpath: str, going: set[str]) -> bool:
     for directory, below, files in os.walk(place):
         inside = os.path.relpath(directory, place).replace(os.sep, "/")
         prefix = "/".join(part for part in (relpath, "" if inside == "." else inside) if part)
-        if any((f"{prefix}/{name}" if prefix else name) not in going for name in files):
+        below_it = (f"{prefix}/{name}" if prefix else name for name in files if not name.startswith(durable.TMP_PREFIX))
+        if any(path not in going for path in below_it):
             return False
         if any(os.path.islink(os.path.join(directory, name)) for name in below):
             return False
@@ -181,17 +182,20 @@ def checkout(
     statcache = statcache if statcache is not None else StatCache(None)
     places = Places(root, path)
     try:
-        have = _observe(path, store.algo, statcache, ignore, on_event)
+        have, litter = _observe(path, store.algo, statcache, ignore, on_event)
         actions = plan(want, have)
-        linked = os.path.islink(path) and os.path.isdir(path) and bool(actions)
+        linked = _is_link_in_the_way(path, want, actions)
         if linked:  # what is behind a link to a directory is not ours to change: the link itself goes
             have = None
             actions = plan(want, None)
         if not force:
-            _refuse(path, root, actions, have, store, linked and want is not None)
+            _refuse(path, root, actions, have, store, linked and want is not None and os.path.exists(path))
         _require(path, actions, store)
         again = _unchanged(want, actions) if relink else ()
+        if not actions and not again and not linked and _is_settled(want, have):
+            return Changes()
         with explained(path):
+            _tidy(path, litter)
             if linked:
                 place = places.get("")
                 os.unlink(place.prefix + os.path.basename(path), dir_fd=place.fd)
@@ -203,10 +207,36 @@ def checkout(
 
 def _observe(
     path: str, algo: str, statcache: StatCache, ignore: Callable[[str, bool], bool] | None, on_event: OnEvent
-) -> Content | None:
-    if os.path.isdir(path):
-        return build.observe_scan(scan(path, ignore), algo=algo, statcache=statcache, on_event=on_event)
-    return build.observe(path, algo=algo, statcache=statcache, on_event=on_event)
+) -> tuple[Content | None, list[str]]:
+    """What is at ``path``, and temporary files found on the way."""
+    if not os.path.isdir(path):
+        return build.observe(path, algo=algo, statcache=statcache, on_event=on_event), []
+    found = scan(path, ignore)
+    return build.observe_scan(found, algo=algo, statcache=statcache, on_event=on_event), found.litter
+
+
+def _is_link_in_the_way(path: str, want: Content | None, actions: Sequence[Action]) -> bool:
+    """Whether ``path`` is a link to nothing, or one to a directory that would have to change."""
+    if not os.path.islink(path):
+        return False
+    return not os.path.exists(path) or (os.path.isdir(path) and (want is None or bool(actions)))
+
+
+def _is_settled(want: Content | None, have: Content | None) -> bool:
+    """Whether, without any action, what is there is what should be: an empty directory is something, too."""
+    if want is None or have is None:
+        return want is have
+    return (want.tree is None) == (have.tree is None)
+
+
+def _tidy(path: str, litter: Iterable[str]) -> None:
+    """Removes what an interrupted check-out has left, so that it keeps no directory from being removed."""
+    for relpath in litter:
+        directory, name = os.path.split(os.path.join(path, relpath))
+        sweep(directory, (name,))
+    above = os.path.dirname(path)
+    with suppress(FileNotFoundError):
+        sweep(above, os.listdir(above))
 
 
 def _refuse(
@@ -277,6 +307,8 @@ class _Writer:
         for action in deletes:
             self._delete(action.relpath)
         self._prune(deletes, keep_top=is_tree)
+        if want is None:
+            remove_empty(self._path)
         if is_tree:
             self._places.get(self._name, make=True, force=self._force)
         for number, action in enumerate(others):
@@ -436,7 +468,7 @@ def _finished(fd: int, temporary: str, isexec: bool, data: bytes) -> int:
         linking.write_all(fd, data)
         if isexec:
             os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) | stat.S_IXUSR)
-        stamp(fd if os.utime in os.supports_fd else temporary)
+        stamp(temporary, fd)
     except BaseException:
         os.close(fd)
         raise

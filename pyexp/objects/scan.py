@@ -28,11 +28,15 @@ class Folder(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """Everything below a directory; ``broken`` are links to nothing, ``linked`` links to directories (not entered)."""
+    """Everything below a directory, and relpaths of what is no data.
+
+    ``broken`` are links to nothing, ``linked`` links to directories (not entered), ``litter`` temporary files.
+    """
 
     folders: list[Folder]
     broken: list[str]
     linked: list[str]
+    litter: list[str]
 
 
 def scan(top: str, ignore: Ignore | None = None) -> Scan:
@@ -41,7 +45,7 @@ def scan(top: str, ignore: Ignore | None = None) -> Scan:
     ``ignore(relpath, is_dir)`` prunes. Raises StoreError for what is neither file nor directory, for names that no
     manifest may hold, and for directories that cannot be read.
     """
-    found = Scan([], [], [])
+    found = Scan([], [], [], [])
     pending = [("", top)]
     while pending:
         prefix, path = pending.pop()
@@ -67,7 +71,10 @@ def _visit(entry: os.DirEntry[str], folder: Folder, found: Scan, ignore: Ignore 
     name = entry.name
     # Most names begin with a letter or digit; only the others, and what git could take for .git, need a closer look.
     odd = not (name[0].isalnum() and name.isascii() and len(name) < 64) or name[0] in "gG"
-    if odd and (name in _SKIPPED or name.startswith(durable.TMP_PREFIX)):
+    if odd and name in _SKIPPED:
+        return None
+    if odd and name.startswith(durable.TMP_PREFIX):
+        found.litter.append(folder.prefix + name)
         return None
     is_dir = entry.is_dir(follow_symlinks=False)
     if ignore is not None and ignore(folder.prefix + name, is_dir):

@@ -40,6 +40,7 @@ FORGET_DAYS = 90
 # Directories looked at are stamped by the day, or every command would have to write the file.
 SEEN_STEP_SECONDS = 86400
 
+_BY_FD = os.utime in os.supports_fd
 _row = struct.Struct("<QQqq").pack
 _MASK = (1 << 64) - 1
 
@@ -47,10 +48,10 @@ _MASK = (1 << 64) - 1
 _Packed: TypeAlias = tuple[int, bytes]
 
 
-def stamp(fd_or_path: int | str) -> None:
-    """Gives a file the exact time of now as its mtime: what ``written=True`` relies on."""
+def stamp(path: str, fd: int | None = None) -> None:
+    """Gives a file the exact time of now as its mtime: what ``written=True`` relies on. ``fd`` is used if it can be."""
     now = time.time_ns()
-    os.utime(fd_or_path, ns=(now, now))
+    os.utime(fd if fd is not None and _BY_FD else path, ns=(now, now))
 
 
 def signature(st: os.stat_result) -> bytes:

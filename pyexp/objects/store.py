@@ -457,7 +457,7 @@ class LocalStore:
     def _publish(self, fd: int, temporary: str, path: str, oid: Oid) -> None:
         if hasattr(os, "fchmod"):
             os.fchmod(fd, MODE)
-        stamp(fd if os.utime in os.supports_fd else temporary)
+        stamp(temporary, fd)
         if self._fsync == "each":
             os.fsync(fd)
         os.replace(temporary, path)

@@ -119,10 +119,12 @@ def run(
     stop: Callable[[], bool] | None = None,
     timeout: float | None = None,
     stdin_null: bool = False,
+    terminal: bool = False,
 ) -> int:
     """Runs one shell call and returns its exit status (negative: the signal that ended it).
 
-    With ``sink`` its output goes there in pieces as it comes; without, it inherits ours. ``stop`` is asked now and
+    With ``sink`` its output goes there in pieces as it comes; without, it inherits ours. With ``terminal`` the sink is
+    fed through a pseudo-terminal, so that the command writes as it would to a person (POSIX only). ``stop`` is asked now and
     then: once it says True the group gets INT, then TERM, then KILL, and Cancelled is raised; so does a
     KeyboardInterrupt, which is raised again. Nothing of the group is left when this returns.
     """
@@ -130,19 +132,28 @@ def run(
     argv: str | list[str] = command if not posix else shell_argv(command, env.get("SHELL") or "/bin/sh")
     if reaper is not None:
         reaper.start()
-    process = subprocess.Popen(
-        argv,
-        shell=not posix,
-        cwd=cwd,
-        env=dict(env),
-        stdin=subprocess.DEVNULL if stdin_null else None,
-        stdout=subprocess.PIPE if sink else None,
-        stderr=subprocess.STDOUT if sink else None,
-        start_new_session=posix,
-    )
+    ours, theirs = _channel(terminal and posix) if sink else (None, None)
+    try:
+        process = subprocess.Popen(
+            argv,
+            shell=not posix,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL if stdin_null else None,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=posix,
+        )
+    except BaseException:
+        if ours is not None:
+            os.close(ours)
+        raise
+    finally:
+        if theirs is not None:
+            os.close(theirs)
     if reaper is not None:
         reaper.watch(process.pid)
-    pump = threading.Thread(target=_pump, args=(process, sink), daemon=True) if sink else None
+    pump = threading.Thread(target=_pump, args=(ours, sink), daemon=True) if sink else None
     if pump is not None:
         pump.start()
     try:
@@ -155,8 +166,8 @@ def run(
         _kill_group(process, _KILL)
         if pump is not None:
             pump.join(GRACE_SECONDS)
-        if process.stdout is not None:
-            process.stdout.close()
+        if ours is not None:
+            os.close(ours)
         if reaper is not None:
             reaper.forget(process.pid)
     return process.returncode
@@ -181,10 +192,26 @@ def _wait(process: subprocess.Popen[bytes], stop: Callable[[], bool] | None, tim
         pause = min(pause * 2, POLL_SECONDS)
 
 
-def _pump(process: subprocess.Popen[bytes], sink: Sink | None) -> None:
-    assert process.stdout is not None and sink is not None
+def _channel(terminal: bool) -> tuple[int, int]:
+    """A pipe, or a pseudo-terminal as wide as ours: the end we read, and the end the command writes."""
+    if not terminal:
+        return os.pipe()
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    with suppress(OSError):
+        size = fcntl.ioctl(1, termios.TIOCGWINSZ, b"\0" * 8)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
+    return ours, theirs
+
+
+def _pump(source: int | None, sink: Sink | None) -> None:
+    """Passes on what comes until the other end is closed (a pseudo-terminal says so by EIO)."""
+    assert source is not None and sink is not None
     with suppress(OSError, ValueError):
-        while data := os.read(process.stdout.fileno(), 65536):
+        while data := os.read(source, 65536):
             sink(data)
 
 

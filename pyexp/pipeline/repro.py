@@ -55,7 +55,8 @@ class Options:
 class Surroundings:
     """What the stages' commands run in; ``sink`` None lets them write where we do.
 
-    ``hold`` are descriptors of locks that must not be free before the last command has ended.
+    ``hold`` are descriptors of locks that must not be free before the last command has ended. ``terminal`` feeds the
+    sink through a pseudo-terminal.
     """
 
     env: Mapping[str, str] | None = None
@@ -63,6 +64,7 @@ class Surroundings:
     stop: Callable[[], bool] | None = None
     timeout: float | None = None
     stdin_null: bool = False
+    terminal: bool = False
     hold: tuple[int, ...] = ()
 
 
@@ -497,6 +499,7 @@ class _Run:
                     stop=self.stop if self.parallel or self.around.stop is not None else None,
                     timeout=self.around.timeout,
                     stdin_null=self.around.stdin_null or self.parallel,
+                    terminal=self.around.terminal and not self.parallel,
                 )
             if status != 0:
                 self.workspace.forget(stage.relpath(out.path) for out in stage.outs)

@@ -10,7 +10,6 @@ from pyexp.errors import ExperimentError, GitError, PyexpError, StageFailed, Uns
 from pyexp.events import Event, StageEvent
 
 
-
 def quiet(data: bytes) -> None:
     """A sink: nothing a stage says reaches the test's output."""
 
@@ -60,7 +59,7 @@ def test_beside_the_workspace_the_workspace_stays(space) -> None:
 
 def test_a_failing_stage_keeps_the_params_and_makes_no_experiment(space) -> None:
     space.put("train.py", "raise SystemExit(3)\n")
-    with pytest.raises(StageFailed, match="failed to reproduce 'train'.*exited with 3") as caught:
+    with pytest.raises(StageFailed, match=r"failed to reproduce 'train'.*exited with 3") as caught:
         pyexp.run(space.project(), params=["lr=0.125"], sink=quiet)
     assert caught.value.status == 3
     assert "lr: 0.125" in space.read("params.yaml")
@@ -91,9 +90,9 @@ def test_a_name_that_is_taken_needs_force(space) -> None:
 
 
 def test_a_queued_name_is_taken_too(space) -> None:
-    pyexp.queue(space.project(), name="mine")
+    pyexp.run(space.project(), queue=True, name="mine")
     with pytest.raises(ExperimentError, match="reserved"):
-        pyexp.queue(space.project(), name="mine")
+        pyexp.run(space.project(), queue=True, name="mine")
 
 
 def test_without_a_commit_there_is_nothing_to_start_from(tmp_path) -> None:
@@ -121,7 +120,7 @@ def test_an_untracked_dependency_goes_into_the_experiment(space) -> None:
 def test_queueing_leaves_the_workspace_index_and_head_as_they_are(space) -> None:
     space.put("train.py", space.read("train.py") + "# edited\n")
     before = space.git_state(), space.read("params.yaml"), space.read("train.py")
-    (task,) = pyexp.queue(space.project(), params=["lr=0.3"])
+    (task,) = pyexp.run(space.project(), queue=True, params=["lr=0.3"])
     assert (space.git_state(), space.read("params.yaml"), space.read("train.py")) == before
     assert "lr: 0.3" in (space.file_at(task.commit, "params.yaml") or "")
     assert (space.file_at(task.commit, "train.py") or "").endswith("# edited\n")
@@ -129,14 +128,14 @@ def test_queueing_leaves_the_workspace_index_and_head_as_they_are(space) -> None
 
 
 def test_what_is_queued_is_what_was_there_then(space) -> None:
-    pyexp.queue(space.project(), params=["lr=0.3"], name="then")
+    pyexp.run(space.project(), queue=True, params=["lr=0.3"], name="then")
     space.put("train.py", "raise SystemExit(1)\n")
     summary = pyexp.run_all(space.project())
     assert (summary.done, summary.failed) == (["then"], [])
 
 
 def test_a_sweep_is_a_product_with_numbered_names(space) -> None:
-    tasks = pyexp.queue(space.project(), params=["lr=0.1,0.2", "train.epochs=range(1,3)"], name="p")
+    tasks = pyexp.run(space.project(), queue=True, params=["lr=0.1,0.2", "train.epochs=range(1,3)"], name="p")
     assert [task.name for task in tasks] == ["p-1", "p-2", "p-3", "p-4"]
     assert [task.overrides for task in tasks] == [
         ("lr=0.1", "train.epochs=1"),
@@ -152,7 +151,7 @@ def test_a_sweep_without_the_queue_is_refused(space) -> None:
 
 
 def test_each_queued_run_equals_the_same_run_in_the_workspace(space) -> None:
-    pyexp.queue(space.project(), params=["lr=0.1,0.2,0.25"], name="q")
+    pyexp.run(space.project(), queue=True, params=["lr=0.1,0.2,0.25"], name="q")
     summary = pyexp.run_all(space.project(), jobs=2)
     assert sorted(summary.done) == ["q-1", "q-2", "q-3"]
     queued = space.experiments()
@@ -164,7 +163,7 @@ def test_each_queued_run_equals_the_same_run_in_the_workspace(space) -> None:
 
 
 def test_tasks_run_first_in_first_out(space) -> None:
-    names = [pyexp.queue(space.project(), params=[f"lr={n}.5"], name=f"n{n}")[0].name for n in range(1, 7)]
+    names = [pyexp.run(space.project(), queue=True, params=[f"lr={n}.5"], name=f"n{n}")[0].name for n in range(1, 7)]
     assert pyexp.run_all(space.project()).done == names
 
 
@@ -173,7 +172,7 @@ def test_a_dependency_that_git_ignores_stops_the_queueing_by_name(space) -> None
     space.put(".gitignore", "secret.txt\n")
     space.put("dvc.yaml", space.read("dvc.yaml").replace("- raw.txt", "- raw.txt\n    - secret.txt", 1))
     with pytest.raises(PyexpError, match=r"stage 'copy' needs 'secret.txt', which git ignores") as caught:
-        pyexp.queue(space.project())
+        pyexp.run(space.project(), queue=True)
     assert caught.value.hint == "copy it along: -C secret.txt"
 
 
@@ -182,14 +181,16 @@ def test_a_copied_file_is_there_for_the_run_and_in_no_git_object(space) -> None:
     space.put(".gitignore", "secret.txt\n")
     space.put("dvc.yaml", space.read("dvc.yaml").replace("cat raw.txt", "cat raw.txt secret.txt"))
     space.put("dvc.yaml", space.read("dvc.yaml").replace("- raw.txt", "- raw.txt\n    - secret.txt", 1))
-    pyexp.queue(space.project(), name="q", copy_paths=["secret.txt"])
+    pyexp.run(space.project(), queue=True, name="q", copy_paths=["secret.txt"])
     summary = pyexp.run_all(space.project())
     assert summary.done == ["q"]
     assert space.file_at(space.experiments()["q"], "secret.txt") is None
     from pyexp.git import objects, repo
 
     with repo.discover(space.root) as found:
-        shas = [d.name + f.name for d in (space.root / ".git/objects").iterdir() if len(d.name) == 2 for f in d.iterdir()]
+        shas = [
+            d.name + f.name for d in (space.root / ".git/objects").iterdir() if len(d.name) == 2 for f in d.iterdir()
+        ]
         assert not any(b"hush-hush" in objects.read(found, sha)[1] for sha in shas)
 
 
@@ -275,7 +276,7 @@ def test_gc_keeps_what_is_queued(space) -> None:
     from pyexp.experiments.manage import CacheScope
 
     pyexp.run(space.project(), params=["lr=0.1"], name="one", sink=quiet)
-    pyexp.queue(space.project(), params=["train.epochs=9"], name="later")
+    pyexp.run(space.project(), queue=True, params=["train.epochs=9"], name="later")
     pyexp.run(space.project(), params=["lr=0.2"], name="two", sink=quiet)
     pyexp.gc(space.project(), CacheScope(workspace=True))
     assert pyexp.status(space.project()) == []
@@ -308,9 +309,7 @@ def test_a_project_in_a_subdirectory_of_its_repository(make: Callable[..., objec
     sub.mkdir(parents=True)
     pyexp.init(sub, subdir=True).close()
     (sub / "params.yaml").write_text("lr: 1\n")
-    (sub / "dvc.yaml").write_text(
-        "stages:\n  a:\n    cmd: cat params.yaml > o\n    params: [lr]\n    outs: [o]\n"
-    )
+    (sub / "dvc.yaml").write_text("stages:\n  a:\n    cmd: cat params.yaml > o\n    params: [lr]\n    outs: [o]\n")
     with repo.discover(top) as found:
         user.add(found, ["."])
         user.commit(found, "base")

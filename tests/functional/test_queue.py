@@ -45,7 +45,10 @@ def processes_with(text: str) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and text.encode() in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes():
+            if (
+                entry.name.isdigit()
+                and text.encode() in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            ):
                 if (entry / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
                     found.append(int(entry.name))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -65,7 +68,7 @@ def one(make):
 
 def queue_many(space, count: int) -> list[str]:
     project = space.project()
-    tasks = pyexp.queue(project, params=[f"n=range(1,{count + 1})"], name="t")
+    tasks = pyexp.run(project, queue=True, params=[f"n=range(1,{count + 1})"], name="t")
     project.close()
     return [task.name for task in tasks]
 
@@ -77,7 +80,7 @@ def test_a_failed_task_keeps_what_is_known_of_it_and_the_others_run(one) -> None
     done = space.cli("exp", "run", "--run-all", "-j", "2")
     assert done.returncode == 1 and "t-2" in done.stderr and "queue logs t-2" in done.stderr
     assert states(space) == {"t-1": "done", "t-2": "failed", "t-3": "done"}
-    (state, task) = Queue(space.project()).find("t-2")
+    _, task = Queue(space.project()).find("t-2")
     assert (task.phase, task.status) == ("stage", 7)
     log = space.cli("queue", "logs", "t-2").stdout
     assert "before\nno\n" in log and "exited with 7" in log
@@ -171,7 +174,11 @@ def test_ctrl_c_once_is_polite_and_the_tasks_are_queued_again(one) -> None:
     pool = subprocess.Popen(
         [sys.executable, "-m", "pyexp", "exp", "run", "--run-all", "-j", "2"], cwd=space.root, start_new_session=True
     )
-    wait_for(lambda: "begun" in space.cli("queue", "logs", "t-1").stdout and "begun" in space.cli("queue", "logs", "t-2").stdout)
+    wait_for(
+        lambda: (
+            "begun" in space.cli("queue", "logs", "t-1").stdout and "begun" in space.cli("queue", "logs", "t-2").stdout
+        )
+    )
     os.killpg(pool.pid, signal.SIGINT)
     assert pool.wait(60) == 130
     assert states(space) == {"t-1": "queued", "t-2": "queued"}
