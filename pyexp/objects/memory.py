@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from pyexp.errors import StoreError
 from pyexp.model import Content, Entry, Oid, Tree
 from pyexp.objects import tree as trees
+from pyexp.objects.contract import absent, not_a_tree
 from pyexp.objects.hashes import check_bytes, check_oid, hash_bytes, open_regular
 from pyexp.objects.intake import explained
-from pyexp.objects.store import absent, not_a_tree
 
 
 class MemoryStore:

@@ -1,4 +1,4 @@
-"""What a store of objects can do (``Store``), and the store in a directory (``LocalStore``).
+"""The store in a directory, ``LocalStore`` (and, from their own files, ``Store`` and ``MemoryStore``).
 
 **Durability.** An object appears under its name whole or not at all: it is written to a temporary file while it is
 hashed, made read-only (0444), then renamed. That holds against a killed process. Against a power cut, ``flush`` puts
@@ -20,13 +20,14 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from pyexp import durable
 from pyexp.errors import CorruptObject, MissingObject, StoreError
 from pyexp.model import Content, Entry, Oid, Tree
 from pyexp.objects import links as linking
 from pyexp.objects import tree as trees
+from pyexp.objects.contract import Store, absent, not_a_tree
 from pyexp.objects.hashes import (
     DIGEST_BYTES,
     NOFOLLOW,
@@ -50,7 +51,10 @@ from pyexp.objects.intake import (
     flush_file,
     flush_file_system,
 )
+from pyexp.objects.memory import MemoryStore
 from pyexp.objects.statcache import StatCache, stamp
+
+__all__ = ["LocalStore", "MemoryStore", "Store"]
 
 # Up to this size a file is read whole: hashed, looked up, and only written when it is new.
 SMALL_BYTES = 1 << 20
@@ -59,50 +63,6 @@ _FANOUT = re.compile(r"[0-9a-f]{2}")
 # From so many new objects on, one flush of the file system is cheaper than one for each of them.
 _FLUSH_ALL = 48
 _ATTEMPTS = 3
-
-
-class Store(Protocol):
-    """Objects by content address. ``has`` and ``missing`` look at names, everything that gives bytes verifies them."""
-
-    algo: str
-
-    def has(self, oid: Oid) -> bool: ...
-
-    def missing(self, oids: Iterable[Oid]) -> set[Oid]: ...
-
-    def read(self, oid: Oid) -> bytes: ...
-
-    def put_bytes(self, oid: Oid, data: bytes) -> None: ...
-
-    def put_from(self, oid: Oid, path: str) -> None: ...
-
-    def put_file(self, path: str, *, known: str | None = None) -> tuple[Oid, int]: ...
-
-    def verify(self, oid: Oid) -> None: ...
-
-    def put_tree(self, tree: Tree) -> Entry: ...
-
-    def read_tree(self, oid: Oid) -> Tree: ...
-
-    def load(self, entry: Entry) -> Content: ...
-
-    def all(self) -> Iterator[tuple[Oid, int, float]]: ...
-
-    def remove(self, oid: Oid) -> None: ...
-
-    def flush(self) -> None: ...
-
-
-def absent(oid: Oid) -> MissingObject:
-    """The error for an object that is not here."""
-    return MissingObject(
-        f"object {oid} is not in the cache", hint="fetch it (pyexp pull), or make it again (pyexp repro)"
-    )
-
-
-def not_a_tree(oid: Oid) -> StoreError:
-    """The error for a file's id where a directory's is needed."""
-    return StoreError(f"{oid} is not a directory's id")
 
 
 def _worth_listing(directory: str, wanted: int) -> bool:
