@@ -44,13 +44,12 @@ def processes_with(text: str) -> list[int]:
     """Living processes whose command line or environment holds ``text``."""
     found = []
     for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
         try:
-            if (
-                entry.name.isdigit()
-                and text.encode() in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            ):
-                if (entry / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                    found.append(int(entry.name))
+            known = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            if text.encode() in known and (entry / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                found.append(int(entry.name))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
     return found
