@@ -17,9 +17,10 @@ from dulwich.client import HTTPUnauthorized, check_transport_allowed, get_transp
 from dulwich.config import ConfigFile, apply_instead_of
 from dulwich.errors import GitProtocolError, NotGitRepository
 from dulwich.object_store import MissingObjectFinder
+from dulwich.pack import UnpackedObject
 from dulwich.repo import Repo as DulwichRepo
 
-from pyexp.errors import GitError, PyexpError, RefConflict, RemoteError
+from pyexp.errors import GitError, NoGitRepo, PyexpError, RefConflict, RemoteError
 from pyexp.git import config, credentials, objects, refs, revisions
 from pyexp.git import repo as repository
 
@@ -175,9 +176,10 @@ def _local_path(url: str) -> str | None:
 def _open_local(path: str, url: str) -> Iterator[Repo]:
     absolute = os.path.abspath(os.path.expanduser(path))
     for candidate in (absolute, absolute + ".git"):
-        if not os.path.isdir(candidate):
+        try:
+            found = repository.discover(Path(candidate))
+        except NoGitRepo:
             continue
-        found = repository.discover(Path(candidate))
         inside = {os.path.realpath(candidate), os.path.realpath(os.path.join(candidate, ".git"))}
         if os.path.realpath(found.worktree or found.gitdir) in inside:
             with found:
@@ -239,8 +241,15 @@ def _copy_objects(source: Repo, target: Repo, wanted: Iterable[str], known: Iter
             if not target.blob_exists(sha) and objects.write(target, *objects.read(source, sha)) != sha:
                 raise GitError(f"git object {sha} is damaged in {source}", hint="see: git fsck")
         return
-    ids = iter([raw for raw, _ in found])
-    target.store.add_pack_data(len(found), (source.store.get_unpacked_object(raw) for raw in ids))
+    target.store.add_pack_data(len(found), (_unpacked(source, raw) for raw, _ in found))
+
+
+_NUMBERS = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
+
+
+def _unpacked(repo: Repo, raw: bytes) -> UnpackedObject:
+    kind, data = objects.read(repo, raw.decode("ascii"))
+    return UnpackedObject(_NUMBERS[kind], sha=bytes.fromhex(raw.decode("ascii")), decomp_chunks=[data])
 
 
 def _id(sha: str) -> ObjectID:

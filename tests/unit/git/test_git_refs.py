@@ -115,7 +115,7 @@ def test_the_lock_of_others_is_waited_for_and_never_removed(repo: Repo, monkeypa
     lock = repo.commondir / "refs/heads/main.lock"
     lock.write_bytes(b"")
     os.utime(lock, (time.time() - 120,) * 2)
-    with pytest.raises(Locked, match="main.lock"):
+    with pytest.raises(Locked, match=r"main\.lock"):
         refs.create(repo, "refs/heads/main", B)
     assert lock.exists()
 
@@ -151,10 +151,31 @@ def test_good_experiment_names(name: str) -> None:
     refs.check_name(name)
 
 
+_ODD = ["x" * 201, "é" * 101, "a\nb", "a\0", "\x7f", "a\udc80"]
+
+
 @pytest.mark.parametrize(
     "name",
-    ["", "a/b", "-a", ".a", "a.lock", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "a@{0}", "@", "a."]
-    + ["x" * 201, "é" * 101, "a\nb", "a\0", "\x7f", "a\udc80"],
+    [
+        "",
+        "a/b",
+        "-a",
+        ".a",
+        "a.lock",
+        "a..b",
+        "a b",
+        "a~1",
+        "a^",
+        "a:b",
+        "a?",
+        "a*",
+        "a[",
+        "a\\b",
+        "a@{0}",
+        "@",
+        "a.",
+        *_ODD,
+    ],
 )
 def test_bad_experiment_names_are_refused_with_a_reason(name: str) -> None:
     with pytest.raises(ExperimentError) as caught:
@@ -212,9 +233,9 @@ with discover(Path(sys.argv[1])) as repo:
 def test_a_kill_while_packing_loses_no_ref(repo: Repo) -> None:
     directory = repo.commondir / BASE
     directory.mkdir(parents=True)
-    for n in range(1500):
+    for n in range(600):
         (directory / f"e{n}").write_text(f"{n:040x}\n")
-    for attempt in range(6):
+    for attempt in range(5):
         process = subprocess.Popen([sys.executable, "-c", _PACK, str(repo.worktree)], stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
@@ -222,11 +243,11 @@ def test_a_kill_while_packing_loses_no_ref(repo: Repo) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-        assert len(refs.read(repo, BASE)) == 1500
+        assert len(refs.read(repo, BASE)) == 600
         for lock in [*directory.glob("*.lock"), repo.commondir / "packed-refs.lock"]:
             lock.unlink(missing_ok=True)
         with discover(Path(str(repo.worktree))) as other:
-            assert refs.read(other, BASE) == {f"{BASE}e{n}": f"{n:040x}" for n in range(1500)}
+            assert refs.read(other, BASE) == {f"{BASE}e{n}": f"{n:040x}" for n in range(600)}
 
 
 def test_head(repo: Repo) -> None:

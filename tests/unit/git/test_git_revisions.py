@@ -52,11 +52,11 @@ def test_names_of_commits(repo: Repo) -> None:
         assert repo.resolve(rev) == line[position], rev
 
 
-@pytest.mark.parametrize(
-    "rev",
-    ["", "nope", "-x", "HEAD~99", "HEAD^2", "HEAD@{99}", "HEAD@{yesterday}", "@{u}", "HEAD^{tree}", "HEAD~x", "a:b"]
-    + ["../../../etc", "0000000", "1" * 40, "HEAD^{", "@{-3}"],
-)
+_NOTHING = ["", "nope", "-x", "HEAD~99", "HEAD^2", "HEAD@{99}", "HEAD@{yesterday}", "@{u}", "HEAD^{tree}", "HEAD~x"]
+_NONSENSE = ["a:b", "../../../etc", "0000000", "1" * 40, "HEAD^{", "@{-3}"]
+
+
+@pytest.mark.parametrize("rev", [*_NOTHING, *_NONSENSE])
 def test_what_names_nothing_is_said_in_one_line(repo: Repo, rev: str) -> None:
     with pytest.raises(BadRevision) as caught:
         repo.resolve(rev)
@@ -65,6 +65,7 @@ def test_what_names_nothing_is_said_in_one_line(repo: Repo, rev: str) -> None:
 
 def test_an_ambiguous_short_name_is_refused(repo: Repo) -> None:
     tree = objects.write_tree(repo, {})
+    repo.fsync = False
     seen: dict[str, str] = {}
     for n in range(3000):
         sha = objects.write_commit(repo, tree, [], str(n), repo.identity(), time=n)
