@@ -207,9 +207,14 @@ def _passed_env(where: Opened) -> dict[str, str]:
 def _run_all(where: Opened, args: Namespace, console: Console) -> int:
     from pyexp.experiments import executors  # multiprocessing: only this command pays for it
 
-    summary = executors.run_all(
-        where.project, jobs=args.jobs, slots=executors.parse_slots(args.slots), on_event=console.event
-    )
+    slots = executors.parse_slots(args.slots)
+    if sys.stdout.isatty() and not console.quiet and os.environ.get("TERM") != "dumb":
+        from pyexp.cli.live import LiveView
+
+        with LiveView(console, lambda name: _metrics(where, name)) as view:
+            summary = executors.run_all(where.project, jobs=args.jobs, slots=slots, on_event=view.event)
+    else:
+        summary = executors.run_all(where.project, jobs=args.jobs, slots=slots, on_event=console.event)
     if summary.done:
         console.info(f"\nRan experiment(s): {', '.join(summary.done)}")
     if summary.failed:
@@ -217,6 +222,17 @@ def _run_all(where: Opened, args: Namespace, console: Console) -> int:
         console.failure(f"failed to reproduce experiment(s): {names} - see why: pyexp queue logs {summary.failed[0]}")
         return 1
     return 0
+
+
+def _metrics(where: Opened, name: str) -> str:
+    """An experiment's metrics in a line."""
+    from pyexp.cli import tables
+    from pyexp.experiments import collect
+    from pyexp.formats import values
+
+    row = collect.row_of(where.project, name)
+    found = [pair for data in row.metrics.values() if isinstance(data, dict) for pair in values.flatten(data).items()]
+    return ", ".join(f"{key} {tables.number(value)}" for key, value in found[:6])
 
 
 COMMANDS = {"exp run": add_run}

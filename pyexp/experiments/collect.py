@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgpack
 
 from pyexp import durable, mutex
-from pyexp.errors import MissingObject, PyexpError
+from pyexp.errors import Locked, MissingObject, PyexpError
 from pyexp.experiments import names
 from pyexp.experiments.taskqueue import Queue, State
 from pyexp.formats import values
@@ -247,7 +248,12 @@ class Rows:
         if not self._new:
             return
         data = b"".join(msgpack.packb((ROWS_VERSION, asdict(row)), default=str) for row in self._new)
-        with mutex.locked(self._path.with_suffix(".lock"), what="the row cache"), self._path.open("ab") as file:
+        # Looking must work where nothing can be written; it only costs the same work next time.
+        with (
+            suppress(OSError, Locked),
+            mutex.locked(self._path.with_suffix(".lock"), timeout=1, what="the row cache"),
+            self._path.open("ab") as file,
+        ):
             file.write(data)
         self._new = []
 
