@@ -94,7 +94,7 @@ def _timestamp(found: re.Match[str]) -> datetime.date:
 
 # What a plain scalar may not look like, at its start, inside and at its end.
 _NOT_PLAIN = re.compile(r"(?:---|\.\.\.|[#,\[\]{}&*!|>'\"%@` ]|[?:-](?: |\Z))|.*?(?::(?: |\Z)| #| \Z)", re.DOTALL)
-_FLOW_INDICATOR = re.compile(r"[,\[\]{}]|\A[?:-]\Z")
+_FLOW_INDICATOR = re.compile(r"[,\[\]{}?]|:(?![0-9A-Za-z/])|\A-\Z")
 _BREAK = "\n\x85\u2028\u2029"
 _PIECE = re.compile(" +|[^ ]+")
 _LINE_BREAK = re.compile(f"[{_BREAK}]")
@@ -134,7 +134,7 @@ def style_of(text: str) -> str:
     """The style DVC writes a string in: ``""`` plain, ``"'"`` or ``'"'``."""
     broken = _LINE_BREAK.search(text) is not None
     special = _SPECIAL.search(text) is not None
-    if not broken and not special and not _NOT_PLAIN.match(text) and isinstance(plain_or_none(text), str):
+    if not broken and not special and not _NOT_PLAIN.match(text) and not _looks_typed(text):
         return ""
     # Breaks other than \n survive single quotes too, but only double quotes show them.
     if special or broken or "'" in text or _BLANK_AT_BREAK.search(text):
@@ -142,10 +142,15 @@ def style_of(text: str) -> str:
     return "'"
 
 
+def _looks_typed(text: str) -> bool:
+    """Whether some reader takes the plain text for something else, or trips over it: ``._`` has a number's shape."""
+    if text in _WORDS or text in ("=", "<<"):
+        return True
+    return text[0] in _NUMERIC_START and bool(_INT.match(text) or _FLOAT.match(text) or _TIMESTAMP.match(text))
+
+
 def plain_or_none(text: str) -> Any:
-    """``plain_value``, with None for whatever a loader refuses or does not read as this string."""
-    if text in ("=", "<<"):
-        return None
+    """``plain_value``, with None for whatever a loader refuses."""
     try:
         return plain_value(text)
     except ValueError:
