@@ -11,7 +11,7 @@ import os
 import re
 import time as clock
 import zlib
-from binascii import hexlify, unhexlify
+from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, cast
@@ -117,17 +117,22 @@ def exists(repo: Repo, sha: str) -> bool:
 
 def parse_tree(data: bytes, oid_bytes: int = 20) -> dict[str, tuple[int, str]]:
     """A tree object's names with their mode and sha; raises GitError when the bytes are not a tree."""
-    entries: dict[str, tuple[int, str]] = {}
-    end = 0
-    for match in _TREE_ENTRY[oid_bytes].finditer(data):
-        if match.start() != end:
-            break
-        end = match.end()
-        mode, name, sha = match.groups()
-        entries[name.decode("utf-8", "surrogateescape")] = int(mode, 8), hexlify(sha).decode("ascii")
-    if end != len(data):
+    rows = _TREE_ENTRY[oid_bytes].findall(data)
+    # The pattern may have skipped bytes between two rows, but then they are missing from the sum.
+    if sum([len(mode) + len(name) for mode, name, _ in rows]) + (oid_bytes + 2) * len(rows) != len(data):
         raise GitError("a git tree object is malformed", hint="see: git fsck")
-    return entries
+    return {name.decode("utf-8", "surrogateescape"): (_MODES[mode], sha.hex()) for mode, name, sha in rows}
+
+
+class _Modes(dict[bytes, int]):
+    """The number each mode's text means; there are few."""
+
+    def __missing__(self, text: bytes) -> int:
+        value = self[text] = int(text, 8)
+        return value
+
+
+_MODES = _Modes()
 
 
 def read_tree(repo: Repo, sha: str) -> dict[str, tuple[int, str]]:

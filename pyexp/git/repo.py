@@ -53,6 +53,7 @@ class Repo:
         self.fsync = True
         # Objects written but not named yet (objects.batch): target -> temporary file.
         self.batch: dict[str, str] | None = None
+        self._tree_ids: dict[str, str] = {}
         self.trees: dict[str, dict[str, tuple[int, str]]] = {}
         self.packed_refs: tuple[tuple[int, ...], dict[str, tuple[str, str | None]]] | None = None
         self._closer: weakref.finalize[..., Repo] | None = None
@@ -142,6 +143,12 @@ class Repo:
 
     def tree_of(self, commit_sha: str) -> str:
         """The tree a commit (or tag, or tree itself) holds."""
+        known = commit_sha if commit_sha in self.trees else self._tree_ids.get(commit_sha)
+        if known is None:
+            known = self._tree_ids[commit_sha] = self._find_tree(commit_sha)
+        return known
+
+    def _find_tree(self, commit_sha: str) -> str:
         kind, data = objects.read(self, commit_sha)
         while kind == "tag":
             kind, data = objects.read(self, data.split(b"\n", 1)[0].partition(b" ")[2].decode("ascii"))
