@@ -49,12 +49,12 @@ _REMOTE = {
 
 SCHEMA: dict[str, dict[str, str]] = {
     "core": {
-        **_of(_TEXT, "remote site_cache_dir machine fsync"),
+        **_of(_TEXT, "remote site_cache_dir machine fsync studio_token"),
         **_of(_BOOL, "interactive analytics hardlink_lock no_scm autostage experiments check_update"),
         **_of(_INT, "checksum_jobs"),
     },
     "cache": {
-        **_of(_TEXT, "dir type shared local s3 gs hdfs webhdfs ssh azure"),
+        **_of(_TEXT, "dir type shared local s3 gs hdfs webhdfs ssh azure size_limit"),
         **_of(_BOOL, "protected slow_link_warning verify"),
     },
     "remote": _REMOTE,
@@ -77,7 +77,7 @@ SCHEMA: dict[str, dict[str, str]] = {
     "db": _of(_TEXT, "url username password"),
     "gc": {**_of(_TEXT, "grace"), **_of(_INT, "grace_seconds"), **_of(_BOOL, "auto")},
     "pyexp": {
-        **_of(_TEXT, "hash executor env python temp_dir progress pager"),
+        **_of(_TEXT, "hash fsync grace executor env python temp_dir progress pager"),
         **_of(_INT, "jobs queue_jobs timeout kill_grace"),
         **_of(_BOOL, "verify owner_check"),
     },
