@@ -7,25 +7,22 @@ attribute and no core.autocrlf is there, which is the usual case.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pyexp import durable
-from pyexp.errors import GitError
 from pyexp.git import config, lineends, objects
 
 if TYPE_CHECKING:
     from dulwich.attrs import Pattern
 
+    from pyexp.git.drivers import Direction
     from pyexp.git.indexfile import Index
     from pyexp.git.repo import Repo
 
-_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 _Patterns = list[tuple["Pattern", Mapping[bytes, Any]]]
 
 
@@ -35,15 +32,15 @@ class Filters:
     def __init__(self, repo: Repo, read_attributes: Callable[[str], bytes | None]) -> None:
         from dulwich.attrs import GitAttributes  # seam: only repositories with attributes pay for these
         from dulwich.config import StackedConfig
-        from dulwich.filters import FilterContext, FilterRegistry
+        from dulwich.line_ending import read_eol_config
 
-        settings = repo.config
-        if not repo.is_owned:
-            settings = StackedConfig(StackedConfig.default_backends())
-        registry = FilterRegistry(settings)
-        registry.register_driver("lfs", _Lfs(repo))
+        from pyexp.git.drivers import Drivers
+
+        # A stranger's repository does not say what is run here; the user's own configuration does.
+        trusted = repo.config if repo.is_owned else StackedConfig(StackedConfig.default_backends())
+        self._drivers = Drivers(repo, trusted)
+        self._core_eol, self._autocrlf, _ = read_eol_config(repo.config)
         self._repo = repo
-        self._context = FilterContext(registry)
         self._read = read_attributes
         self._attributes = GitAttributes(
             _compile(_user_attributes(repo), b"") + self._directory(b""),
@@ -59,7 +56,7 @@ class Filters:
         """The bytes to store for a file's bytes; raises GitError when a filter fails."""
         path = relpath.encode("utf-8", "surrogateescape")
         attributes = self._attributes.match_path(path)
-        data = self._run(path, attributes, lambda driver: driver.clean(data), data)
+        data = self._filter(attributes, "clean", relpath, data)
         action = self._line_ends(attributes)
         if action == "BINARY" or b"\r\n" not in data:
             return data
@@ -73,26 +70,18 @@ class Filters:
         action = self._line_ends(attributes)
         if action in ("TEXT_CRLF", "AUTO_CRLF"):
             data = lineends.to_worktree(data, guess=action == "AUTO_CRLF")
-        return self._run(path, attributes, lambda driver: driver.smudge(data, path), data)
+        return self._filter(attributes, "smudge", relpath, data)
 
     def _line_ends(self, attributes: Mapping[bytes, Any]) -> str:
         from dulwich.line_ending import resolve_crlf_action
 
-        core_eol, autocrlf, _ = self._context.filter_registry.get_eol_config()
-        return resolve_crlf_action(attributes, core_eol, autocrlf).name
+        return resolve_crlf_action(attributes, self._core_eol, self._autocrlf).name
 
-    def _run(self, path: bytes, attributes: Mapping[bytes, Any], act: Callable[[Any], bytes], data: bytes) -> bytes:
-        from dulwich.filters import FilterError
-
+    def _filter(self, attributes: Mapping[bytes, Any], direction: Direction, relpath: str, data: bytes) -> bytes:
         name = attributes.get(b"filter")
         if not isinstance(name, bytes):
             return data
-        try:
-            driver = self._context.get_driver(name.decode("utf-8", "replace"))
-            return data if driver is None else act(driver)
-        except (FilterError, OSError, ValueError) as error:
-            shown = path.decode("utf-8", "replace")
-            raise GitError(f"git's filter for '{shown}' failed: {error}", hint="see .gitattributes") from error
+        return self._drivers.run(name.decode("utf-8", "replace"), direction, relpath, data)
 
     def _index_has_crlf(self, relpath: str) -> bool:
         entry = self._repo.read_index().entries.get(relpath)
@@ -102,43 +91,7 @@ class Filters:
 
     def close(self) -> None:
         """Ends filter processes that were kept running."""
-        self._context.close()
-
-
-class _Lfs:
-    """LFS without its binary and without network: what is not in .git/lfs stays a pointer."""
-
-    def __init__(self, repo: Repo) -> None:
-        self._root = os.path.join(repo.commondir, "lfs", "objects")
-
-    def _path(self, oid: str) -> str:
-        return os.path.join(self._root, oid[:2], oid[2:4], oid)
-
-    def clean(self, data: bytes, path: bytes = b"") -> bytes:
-        if not data or _POINTER.match(data):
-            return data
-        oid = hashlib.sha256(data).hexdigest()
-        target = self._path(oid)
-        if not os.path.exists(target):
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            durable.write_file(target, data)
-        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(data)}\n".encode()
-
-    def smudge(self, data: bytes, path: bytes = b"") -> bytes:
-        found = _POINTER.match(data)
-        if found is None:
-            return data
-        with suppress(OSError):
-            stored = durable.read_file(self._path(found[1].decode("ascii")))
-            if stored is not None and hashlib.sha256(stored).hexdigest().encode("ascii") == found[1]:
-                return stored
-        return data
-
-    def cleanup(self) -> None:
-        """Nothing is kept open."""
-
-    def reuse(self, settings: object, name: str) -> bool:
-        return True
+        self._drivers.close()
 
 
 def _compile(raw: bytes | None, directory: bytes) -> _Patterns:
