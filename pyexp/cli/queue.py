@@ -112,7 +112,7 @@ def _remove(args: Namespace, console: Console) -> int:
         running = [task.name for state, task in chosen if state == "running"]
         if running:
             raise ExperimentError(f"running now: {', '.join(running)}", hint="wait until it ends, then remove it")
-        gone = [task.name for state, task in chosen if executors.forget(where.project, state, task)]
+        gone = [task.name for state, task in chosen if run.forget(where.project, state, task)]
     console.info(f"Removed tasks in queue: {', '.join(gone)}" if gone else "No tasks to remove.")
     return 0
 

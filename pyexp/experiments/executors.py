@@ -28,7 +28,6 @@ from pyexp.events import Event, Note, OnEvent, StageEvent, TaskEvent, log_line, 
 from pyexp.experiments import run
 from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, Claim, Queue, Worker
 from pyexp.git import refs
-from pyexp.model import ExpRef, Task
 from pyexp.pipeline import command, repro
 
 if TYPE_CHECKING:
@@ -365,23 +364,3 @@ def _worker_main(root: str, user_config: Mapping[str, str], connection: Connecti
     finally:
         project.close()
         connection.close()
-
-
-def forget(project: Project, state: str, task: Task) -> bool:
-    """Removes a task's record, log and captured files; a finished experiment stays."""
-    from pyexp.experiments.taskqueue import STATES
-
-    known = next(name for name in STATES if name == state)
-    if not Queue(project).remove(known, task):
-        return False
-    with suppress(FileNotFoundError):
-        run.log_path(project, task.id).unlink()
-    repo = project.require_git()
-    if refs.exists(repo, run.TASK_REFS + task.id) is not None:
-        refs.delete(repo, run.TASK_REFS + task.id)
-    return True
-
-
-def finished(task: Task) -> ExpRef | None:
-    """The experiment a done task made."""
-    return None if task.result is None else ExpRef(task.baseline, task.name, task.result)

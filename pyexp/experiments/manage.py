@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyexp import project as projects
 from pyexp.errors import ExperimentError, GitError, PyexpError, RefConflict, UsageError
 from pyexp.events import OnEvent, null
-from pyexp.experiments import collect, executors, names, run
+from pyexp.experiments import collect, names, run
 from pyexp.experiments.taskqueue import Queue, State
 from pyexp.git import refs, snapshot
 from pyexp.model import Entry, ExpRef, Task
@@ -193,7 +193,7 @@ def remove(project: Project, selection: Selection, *, queued: bool = False) -> l
     """
     if queued:
         tasks = Queue(project).tasks("queued")
-        return [task.name for state, task in tasks if executors.forget(project, state, task)]
+        return [task.name for state, task in tasks if run.forget(project, state, task)]
     if not (selection.names or selection.revs or selection.everything):
         raise UsageError("no experiment is named", hint="give names, or -A, --rev REV, --queue")
     in_queue, rest = _in_queue(project, selection.names)
@@ -205,7 +205,7 @@ def remove(project: Project, selection: Selection, *, queued: bool = False) -> l
             project, Selection(tuple(rest), selection.revs, selection.num, selection.everything, selection.keep)
         )
     for state, task in in_queue:
-        if not executors.forget(project, state, task):
+        if not run.forget(project, state, task):
             raise ExperimentError(f"'{task.name}' is running now", hint=f"stop it first: pyexp queue kill {task.name}")
     _delete(project, found)
     return [*(exp.name for exp in found), *(task.name for _, task in in_queue)]
@@ -235,7 +235,7 @@ def _delete(project: Project, experiments: Iterable[ExpRef]) -> None:
     forgotten = set(gone.values())
     for state, task in Queue(project).tasks("done"):
         if task.result in forgotten:
-            executors.forget(project, state, task)
+            run.forget(project, state, task)
 
 
 def gc(
@@ -276,7 +276,7 @@ def gc(
     if queued:
         for state, task in Queue(project).tasks("queued", "failed"):
             if task.baseline not in kept:
-                executors.forget(project, state, task)
+                run.forget(project, state, task)
     _delete(project, going)
     return going
 

@@ -22,9 +22,9 @@ from pyexp import mutex
 from pyexp.errors import ExperimentError, Locked, PyexpError, RefConflict, UsageError
 from pyexp.events import Note, OnEvent, null
 from pyexp.experiments import names
-from pyexp.experiments.taskqueue import Queue
+from pyexp.experiments.taskqueue import Queue, State
 from pyexp.formats import lockfile, override
-from pyexp.git import refs, snapshot
+from pyexp.git import refs, snapshot, submodules
 from pyexp.model import ExpRef, StageLock, StageSpec, Task
 from pyexp.pipeline import plan, record, repro
 from pyexp.pipeline.load import CommitReader, Pipeline, load, lock_path, open_workspace, parsing_options
@@ -453,7 +453,8 @@ def execute(
     pipeline = load(CommitReader(repo, task.commit, project.prefix), parsing=parsing_options(project))
     # Outputs that go through the cache are left for the stages to put right: most are still what they should be.
     keep = [project.prefix + relpath for relpath, _, out in pipeline.outs() if out.cache]
-    snapshot.materialise(repo, tree, directory, keep=keep)
+    snapshot.materialise(repo, tree, directory, keep=[*keep, *submodules.paths(repo, tree)])
+    submodules.materialise(repo, tree, directory, directory.with_suffix(".submodules"))
     copy = project.workspace_copy(directory, statcache=directory.with_suffix(".statcache"))
     _copy_along(project, copy, task.copy_paths)
     _restore_persistent(copy, pipeline)
@@ -516,3 +517,14 @@ def warn_untracked(repo: Repo, on_event: OnEvent) -> None:
     if untracked:
         shown = ", ".join(untracked[:5]) + (", …" if len(untracked) > 5 else "")
         on_event(Note(f"untracked files are not part of the experiment: {shown}", "warning"))
+
+
+def forget(project: Project, state: State, task: Task) -> bool:
+    """Removes a task's record, log and captured files, False when it has moved on; a finished experiment stays."""
+    if not Queue(project).remove(state, task):
+        return False
+    log_path(project, task.id).unlink(missing_ok=True)
+    repo = project.require_git()
+    if refs.exists(repo, TASK_REFS + task.id) is not None:
+        refs.delete(repo, TASK_REFS + task.id)
+    return True

@@ -60,11 +60,12 @@ def check_tree(files: Mapping[str, TreeEntry]) -> None:
         raise UnsafePath(f"unsafe tree: {clash!r} is both a file and a directory")
 
 
-def materialise(repo: Repo, tree: str, directory: Path, *, keep: Keep = ()) -> None:
+def materialise(repo: Repo, tree: str, directory: Path, *, keep: Keep = (), state_path: str | None = None) -> None:
     """Makes ``directory`` hold exactly the tree's files, writing only those that are not there already.
 
     What is not in the tree is removed, but for paths under ``keep`` (prefixes, or a predicate of relpaths). Submodules
-    become empty directories. Interrupted, it is simply run again. Raises UnsafePath for a tree with names that could
+    become empty directories (see ``submodules.materialise``). Interrupted, it is simply run again. ``state_path`` is
+    where it notes what it wrote (default: beside the directory). Raises UnsafePath for a tree with names that could
     lead out of the directory, OSError when the disk is full.
     """
     want = objects.flatten(repo, tree)
@@ -73,7 +74,7 @@ def materialise(repo: Repo, tree: str, directory: Path, *, keep: Keep = ()) -> N
     if os.path.islink(root):
         raise UnsafeCheckout(f"{root} is a symbolic link", paths=[root], hint="remove it")
     os.makedirs(root, exist_ok=True)
-    state = _State.load(root)
+    state = _State.load(root, state_path)
     conversions = filters.of_tree(repo, want)
     present = _sweep(root, want, keep if callable(keep) else _under(keep), state, repo, conversions)
     made: set[str] = {""}
@@ -92,7 +93,7 @@ def materialise(repo: Repo, tree: str, directory: Path, *, keep: Keep = ()) -> N
         target = f"{root}/{path}"
         write_new(target, mode, data)
         written[path] = _look(mode, sha, os.lstat(target))
-    _State(root, tree, written, 0).save()
+    _State(state.path, tree, written, 0).save()
     if conversions is not None:
         conversions.close()
 
@@ -299,27 +300,25 @@ def _files_below(root: str, relpath: str) -> Iterable[str]:
 class _State:
     """What was written into a directory; ``written_ns`` is the file system's time when that was recorded."""
 
-    def __init__(self, root: str, tree: str, files: _Written, written_ns: int) -> None:
-        self.root, self.tree, self.files, self.written_ns = root, tree, files, written_ns
+    def __init__(self, path: str, tree: str, files: _Written, written_ns: int) -> None:
+        self.path, self.tree, self.files, self.written_ns = path, tree, files, written_ns
 
     @classmethod
-    def load(cls, root: str) -> _State:
+    def load(cls, root: str, path: str | None = None) -> _State:
         """The recorded state; an empty one when there is none that can be read."""
-        path = root + ".state"
+        path = path or root + ".state"
         with suppress(OSError, ValueError, TypeError, KeyError, msgpack.UnpackException):
             raw = durable.read_file(path)
             if raw is not None:
                 record: dict[str, Any] = msgpack.unpackb(raw, unicode_errors="surrogateescape")
                 if record["version"] == STATE_VERSION:
-                    files = {path: _checked(row) for path, row in record["files"].items()}
-                    return cls(root, str(record["tree"]), files, os.stat(path).st_mtime_ns)
-        return cls(root, "", {}, 0)
+                    files = {relpath: _checked(row) for relpath, row in record["files"].items()}
+                    return cls(path, str(record["tree"]), files, os.stat(path).st_mtime_ns)
+        return cls(path, "", {}, 0)
 
     def save(self) -> None:
         record = {"version": STATE_VERSION, "tree": self.tree, "files": self.files}
-        durable.write_file(
-            self.root + ".state", msgpack.packb(record, unicode_errors="surrogateescape"), mode=0o600, sync=False
-        )
+        durable.write_file(self.path, msgpack.packb(record, unicode_errors="surrogateescape"), mode=0o600, sync=False)
 
     def knows(self, relpath: str, found: os.stat_result) -> bool:
         """Whether the file is as it was written: same stat, and older than the record (else it is in doubt)."""

@@ -118,9 +118,14 @@ class CommitReader:
         self._tree = repo.list_tree(repo.tree_of(rev))
 
     def holds(self, relpath: str) -> bool:
-        """Whether the commit has the file, or files in the directory."""
+        """Whether the commit has the file, files in the directory, or the submodule it is in."""
         path = self._prefix + relpath
-        return path in self._tree or any(other.startswith(f"{path}/") for other in self._tree)
+        if path in self._tree or any(other.startswith(f"{path}/") for other in self._tree):
+            return True
+        above = path.rpartition("/")[0]
+        while above and above not in self._tree:
+            above = above.rpartition("/")[0]
+        return bool(above)
 
     def read(self, relpath: str) -> str | None:
         entry = self._tree.get(self._prefix + relpath)
