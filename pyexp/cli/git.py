@@ -23,7 +23,10 @@ def add_git(parser: ArgumentParser) -> None:
     parser.allow_abbrev = False
     commands = parser.add_subparsers(dest="git_command", metavar="COMMAND", required=True)
     for name, (summary, register) in _COMMANDS.items():
-        register(commands.add_parser(name, help=summary, description=summary, allow_abbrev=False))
+        command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        # As git takes it: behind the command as well as before.
+        command.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="say nothing")
+        register(command)
     parser.set_defaults(run=_run)
 
 

@@ -90,15 +90,14 @@ def _stage_add(args: Namespace, console: Console) -> int:
         )
         with project.lock(console.event):
             text = project.read_text(file)
+            known = file in (pipeline := open_workspace(project)).files and args.name in pipeline.files[file].stages
             new = dvcyaml.add_stage(text, file, spec, force=args.force)
             _check_with(where, file, new)
             project.write_text(file, new)
         for out in spec.outs:
             if out.cache:
                 record.ignore_in_git(project, spec, spec.relpath(out.path))
-        console.info(
-            f"{'Modified' if text and args.name in text else 'Added'} stage '{args.name}' in '{PIPELINE_FILE}'"
-        )
+        console.info(f"{'Modified' if known else 'Added'} stage '{args.name}' in '{PIPELINE_FILE}'")
         if args.run_now:
             repro.repro(project, repro.Options(targets=(args.name,), cwd=where.cwd), on_event=console.event)
         elif project.git is not None:
