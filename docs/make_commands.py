@@ -49,14 +49,18 @@ def sections(name: str) -> list[str]:
     return [section(f"pyexp {name}", parser)]
 
 
+def quiet(page: str) -> str:
+    """Where the options of every command go."""
+    return "`-q` and `-v` go before the subcommand" if page == "git" else "every command also takes `-q` and `-v`"
+
+
 def pages() -> dict[str, str]:
     """File name -> text of every page."""
     found: dict[str, list[str]] = {}
     for name in TABLE:
         found.setdefault(page_of(name), []).extend(sections(name))
     return {
-        f"{page}.md": f"# pyexp {page}\n\nWritten by docs/make_commands.py; every command also takes `-q` and `-v`.\n\n"
-        + "\n".join(parts)
+        f"{page}.md": f"# pyexp {page}\n\nWritten by docs/make_commands.py; {quiet(page)}.\n\n" + "\n".join(parts)
         for page, parts in found.items()
     }
 
