@@ -41,6 +41,8 @@ def plan(want: Content | None, have: Content | None) -> tuple[Action, ...]:
     The executable bit is only ever added to a file of its own (DVC records it for these alone); below a directory it
     follows the manifest where the manifest records it, that is not in DVC's.
     """
+    if want is not None and have is not None and want.tree is not None and want.entry.oid == have.entry.oid:
+        return ()
     wanted, present = files_of(want), files_of(have)
     modes = want is not None and (want.tree is None or trees.records_modes(want.tree.algo))
     both_ways = want is not None and want.tree is not None

@@ -115,12 +115,11 @@ class _Work:
     def directory(self, found: Scan) -> Content:
         files: dict[str, TreeFile] = {}
         unknown: list[_Unknown] = []
-        modes = trees.records_modes(self._algo)
+        modes, store = trees.records_modes(self._algo), self._store
         for path, prefix, statuses in found.folders:
             folder = self._statcache.directory(self._algo, path)
-            for name, status in statuses.items():
-                hex = folder.get(name, status)
-                if hex is not None and (self._store is None or self._kept(hex, status.st_size)):
+            for (name, status), hex in zip(statuses.items(), folder.get_all(statuses), strict=True):
+                if hex is not None and (store is None or store.reuse(Oid(self._algo, hex), status.st_size)):
                     files[prefix + name] = TreeFile(hex, status.st_size, modes and bool(status.st_mode & 0o100))
                 else:
                     unknown.append(_Unknown(prefix + name, os.path.join(path, name), name, folder, status.st_size))
@@ -128,7 +127,7 @@ class _Work:
         for item, read in self._read_all(unknown, len(unknown) + len(files)):
             item.folder.put(item.name, read.status, read.hex)
             files[item.relpath] = TreeFile(read.hex, read.status.st_size, modes and bool(read.status.st_mode & 0o100))
-        tree = Tree(self._algo, dict(sorted(files.items())))
+        tree = Tree(self._algo, {relpath: files[relpath] for relpath in sorted(files)})
         if self._store is not None:
             return Content(self._store.put_tree(tree), tree)
         return Content(trees.identify(tree)[0], tree)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple, TypeAlias
 
 from pyexp import durable
@@ -17,6 +19,9 @@ Ignore: TypeAlias = Callable[[str, bool], bool]
 
 # Never data, as in DVC: repositories and control directories that happen to lie below.
 _SKIPPED = frozenset({".git", ".hg", ".dvc", ".pyexp"})
+
+# Names that need no closer look: they can be neither hidden, nor long, nor taken for .git by any file system.
+_PLAIN = re.compile(r"[A-FH-Za-fh-z0-9_][ -.0-~]{0,62}")
 
 
 class Folder(NamedTuple):
@@ -54,53 +59,62 @@ def scan(top: str, ignore: Ignore | None = None) -> Scan:
         folder = Folder(path, prefix, {})
         try:
             with os.scandir(path) as entries:
-                below = [
-                    (prefix + name + "/", entry.path)
-                    for entry in entries
-                    if (name := _visit(entry, folder, found, ignore))
-                ]
+                pending.extend(_list(entries, folder, found, ignore))
         except OSError as error:
             raise StoreError(f"'{path}' cannot be listed: {error.strerror}") from error
         found.folders.append(folder)
-        pending.extend(below)
     return found
 
 
-def _visit(entry: os.DirEntry[str], folder: Folder, found: Scan, ignore: Ignore | None) -> str | None:
-    """Notes what an entry is; returns its name when it is a directory to go into."""
-    name = entry.name
-    # Most names begin with a letter or digit; only the others, and what git could take for .git, need a closer look.
-    odd = not (name[0].isalnum() and name.isascii() and len(name) < 64) or name[0] in "gG"
-    if odd and name in _SKIPPED:
-        return None
-    if odd and name.startswith(durable.TMP_PREFIX):
-        found.litter.append(folder.prefix + name)
-        return None
-    is_dir = entry.is_dir(follow_symlinks=False)
-    if ignore is not None and ignore(folder.prefix + name, is_dir):
-        return None
-    if odd:
-        _check_name(entry)
-    if is_dir:
-        return name
+def _list(
+    entries: Iterable[os.DirEntry[str]], folder: Folder, found: Scan, ignore: Ignore | None
+) -> list[tuple[str, str]]:
+    """Notes the entries of one directory; returns the directories among them: prefix and path."""
+    below = []
+    prefix, files, plain = folder.prefix, folder.files, _PLAIN.fullmatch
+    for entry in entries:
+        name = entry.name
+        if plain(name) is None and not _is_data(name, prefix, found):
+            continue
+        is_dir = entry.is_dir(follow_symlinks=False)
+        if ignore is not None and ignore(prefix + name, is_dir):
+            continue
+        if plain(name) is None:
+            _check_name(entry)
+        if is_dir:
+            below.append((f"{prefix}{name}/", entry.path))
+        elif entry.is_file(follow_symlinks=False):
+            with suppress(FileNotFoundError):  # removed meanwhile: then it is not there
+                files[name] = entry.stat(follow_symlinks=False)
+        else:
+            _note_odd(entry, folder, found)
+    return below
+
+
+def _is_data(name: str, prefix: str, found: Scan) -> bool:
+    if name.startswith(durable.TMP_PREFIX):
+        found.litter.append(prefix + name)
+        return False
+    return name not in _SKIPPED
+
+
+def _note_odd(entry: os.DirEntry[str], folder: Folder, found: Scan) -> None:
+    """Notes a link, which counts as what it points to; refuses anything else."""
     try:
-        status = entry.stat(follow_symlinks=False)
-        if stat.S_ISLNK(status.st_mode):
-            status = os.stat(entry.path)
+        status = os.stat(entry.path)
     except FileNotFoundError:
         if entry.is_symlink():
-            found.broken.append(folder.prefix + name)
-        return None
+            found.broken.append(folder.prefix + entry.name)
+        return
     if stat.S_ISREG(status.st_mode):
-        folder.files[name] = status
+        folder.files[entry.name] = status
     elif stat.S_ISDIR(status.st_mode):
-        found.linked.append(folder.prefix + name)
+        found.linked.append(folder.prefix + entry.name)
     else:
         raise StoreError(
             f"'{entry.path}' is {kind(status.st_mode)}, neither a file nor a directory",
             hint="remove it, or list it in .dvcignore",
         )
-    return None
 
 
 def _check_name(entry: os.DirEntry[str]) -> None:

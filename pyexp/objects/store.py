@@ -52,7 +52,7 @@ from pyexp.objects.intake import (
     flush_file_system,
 )
 from pyexp.objects.memory import MemoryStore
-from pyexp.objects.statcache import StatCache, stamp
+from pyexp.objects.statcache import Directory, StatCache, stamp
 
 __all__ = ["LocalStore", "MemoryStore", "Store"]
 
@@ -102,6 +102,7 @@ class LocalStore:
         self._new: list[str] = []
         self._touched: set[str] = set()
         self._trees: dict[str, Tree] = {}
+        self._folders: dict[str, Directory] = {}
 
     def __repr__(self) -> str:
         return f"LocalStore({self.base!r})"
@@ -189,7 +190,8 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise absent(oid) from error
         digest = oid.hex.removesuffix(".dir")
-        if self.statcache.get(self.algo, path, status) == digest:
+        folder = self._folder(oid.hex)
+        if folder.get(oid.hex[2:], status) == digest:
             return
         if not stat.S_ISREG(status.st_mode):
             raise self.quarantine(oid, f"is {kind(status.st_mode)}, not a file")
@@ -199,7 +201,7 @@ class LocalStore:
             raise self._unreadable(oid, error) from error
         if found != digest:
             raise self.quarantine(oid)
-        self.statcache.put(self.algo, path, status, digest)
+        folder.put(oid.hex[2:], status, digest)
 
     def _unreadable(self, oid: Oid, error: Exception) -> StoreError:
         if isinstance(error, OSError) and not os.path.islink(self.path(oid)):
@@ -226,9 +228,17 @@ class LocalStore:
             return any(name.startswith(f"{oid.algo}-{oid.hex}-") for name in os.listdir(self.root / "corrupt"))
         return False
 
-    def remember(self, path: str, status: os.stat_result, digest: str) -> None:
+    def remember(self, oid: Oid, status: os.stat_result) -> None:
         """Notes that an object's file, with this status, holds what it should: for those who just wrote or linked it."""
-        self.statcache.put(self.algo, path, status, digest, written=True)
+        # Objects are never written to again and have an exact mtime of their own: believed at once.
+        self._folder(oid.hex).put(oid.hex[2:], status, oid.hex.removesuffix(".dir"), written=True)
+
+    def _folder(self, hex: str) -> Directory:
+        """What the statcache knows of the objects that begin with the same two digits."""
+        found = self._folders.get(hex[:2])
+        if found is None:
+            found = self._folders[hex[:2]] = self.statcache.directory(self.algo, f"{self.base}{os.sep}{hex[:2]}")
+        return found
 
     # -- bytes in ----------------------------------------------------------------------------------------------------
 
@@ -274,13 +284,13 @@ class LocalStore:
                 return False
         except (OSError, MissingObject, CorruptObject):
             return False
-        self._touch(path, oid.hex.removesuffix(".dir"))
+        self._touch(path, oid)
         return True
 
-    def _touch(self, path: str, digest: str) -> None:
+    def _touch(self, path: str, oid: Oid) -> None:
         with suppress(OSError):  # somebody else's object in a shared cache
             stamp(path)
-            self.remember(path, os.lstat(path), digest)
+            self.remember(oid, os.lstat(path))
 
     def _put(self, path: str, expect: Oid | None) -> tuple[Oid, os.stat_result]:
         """Hashes and stores a file; a file that changes meanwhile is looked at again, a few times."""
@@ -345,7 +355,7 @@ class LocalStore:
             if stat.S_IMODE(status.st_mode) & 0o222:
                 os.fchmod(fd, MODE)
             stamp(path)
-            self.remember(path, os.fstat(fd), oid.hex.removesuffix(".dir"))
+            self.remember(oid, os.fstat(fd))
 
     def _is_kept(self, oid: Oid) -> bool:
         """Decides on an object whose bytes are not those offered: False once a damaged one has been moved away.
@@ -401,7 +411,7 @@ class LocalStore:
         except FileNotFoundError:
             return False
         if stat.S_ISREG(status.st_mode) and status.st_size == size and equal_files(final, temporary):
-            self._touch(final, oid.hex.removesuffix(".dir"))
+            self._touch(final, oid)
             return True
         return self._is_kept(oid)
 
@@ -421,7 +431,7 @@ class LocalStore:
         if self._fsync == "each":
             os.fsync(fd)
         os.replace(temporary, path)
-        self.remember(path, os.fstat(fd), oid.hex.removesuffix(".dir"))
+        self.remember(oid, os.fstat(fd))
         directory = os.path.dirname(path)
         if self._fsync == "each":
             durable.sync_directory(directory)

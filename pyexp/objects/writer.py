@@ -167,7 +167,7 @@ class Writer:
             os.unlink(temporary, dir_fd=place.fd)
         status = os.stat(place.prefix + name, dir_fd=place.fd)
         if shared == "hardlink":  # the object has got a link more, which changes its ctime
-            self._store.remember(self._store.path(action.oid), status, action.oid.hex)
+            self._store.remember(action.oid, status)
         return status
 
     def _fill(self, place: Place, temporary: str, action: Action) -> tuple[int | None, str]:

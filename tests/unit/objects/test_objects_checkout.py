@@ -12,6 +12,7 @@ from pyexp.errors import CorruptObject, MissingObject, StoreError, UnsafeCheckou
 from pyexp.model import Content, Entry, Oid, Tree, TreeFile
 from pyexp.objects import hashes
 from pyexp.objects import store as stores
+from pyexp.objects import tree as trees
 from pyexp.objects.build import observe
 from pyexp.objects.checkout import Action, Changes, checkout, plan, unsaved
 from pyexp.objects.hashes import hash_bytes
@@ -93,7 +94,7 @@ def mode(path: Path) -> int:
 def tree(algo: str = "xxh128", **files: str) -> Content:
     """A directory of files named by their content's initial; a capital first letter means executable."""
     made = {name: TreeFile(text.lower() * 32, None, text.isupper()) for name, text in files.items()}
-    return Content(Entry(Oid(algo, "0" * 32 + ".dir"), None), Tree(algo, made))
+    return Content(trees.identify(Tree(algo, made))[0], Tree(algo, made))
 
 
 def kinds(want: Content | None, have: Content | None) -> list[tuple[str, str]]:
