@@ -94,14 +94,12 @@ def _stage_add(args: Namespace, console: Console) -> int:
             new = dvcyaml.add_stage(text, file, spec, force=args.force)
             _check_with(where, file, new)
             project.write_text(file, new)
-        for out in spec.outs:
-            if out.cache:
-                record.ignore_in_git(project, spec, spec.relpath(out.path))
+        hidden = record.hide(project, spec)
         console.info(f"{'Modified' if known else 'Added'} stage '{args.name}' in '{PIPELINE_FILE}'")
         if args.run_now:
             repro.repro(project, repro.Options(targets=(args.name,), cwd=where.cwd), on_event=console.event)
         elif project.git is not None:
-            hint_git(console, [file])
+            hint_git(console, [file, *dict.fromkeys(hidden)])
     return 0
 
 

@@ -328,7 +328,7 @@ def save(
                     )
             now = lock if stage.is_data else record.inputs(workspace, stage, lock)
             new = record.outputs(workspace, stage, now, commit=True)
-            result.written += record.write(project, stage, new)
+            result.written += [*record.hide(project, stage), *record.write(project, [(stage, new)])]
             if not stage.is_data:
                 result.locks[address] = new
         project.store().flush()

@@ -46,13 +46,13 @@ def add(
         for relpath in relpaths:
             stage, lock = _data_stage(pipeline, relpath)
             out = stage.relpath(stage.outs[0].path)
-            record.ignore_in_git(project, stage, out)
+            record.hide(project, stage)
             if out == relpath:
                 new = record.outputs(workspace, stage, lock, commit=commit)
             else:
                 new = _with_member(workspace, stage, lock, relpath[len(out) + 1 :], commit=commit)
             project.store().flush()
-            record.write(project, stage, new)
+            record.write(project, [(stage, new)])
             ignore_file = posixpath.join(posixpath.dirname(out), ".gitignore")
             for_git.update(dict.fromkeys(f for f in (stage.file, ignore_file) if os.path.exists(project.path(f))))
     project.statcache.save()
@@ -276,7 +276,8 @@ def commit(
             now = lock if stage.is_data else record.inputs(workspace, stage, lock)
             new = record.outputs(workspace, stage, now, commit=True)
             project.store().flush()
-            record.write(project, stage, new)
+            record.hide(project, stage)
+            record.write(project, [(stage, new)])
             done.append(address)
     project.statcache.save()
     return done

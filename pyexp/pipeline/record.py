@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyexp.errors import PyexpError, StageFailed
@@ -58,8 +59,6 @@ def outputs(workspace: Workspace, stage: StageSpec, now: StageLock, *, commit: b
     entries = []
     for out in stage.outs:
         relpath = stage.relpath(out.path)
-        if out.cache:
-            ignore_in_git(workspace.project, stage, relpath)
         content = _output(workspace, relpath, keep=commit and (out.cache or keep_all))
         if content is None:
             raise StageFailed(
@@ -137,19 +136,25 @@ def unprotect(workspace: Workspace, relpath: str) -> None:
             os.replace(copy, path)
 
 
-def ignore_in_git(project: Project, stage: StageSpec, relpath: str) -> None:
-    """Adds ``/name`` to the ``.gitignore`` beside an output; raises PyexpError when git tracks the output.
+def hide(project: Project, stage: StageSpec) -> list[str]:
+    """Hides a stage's cached outputs from git; returns the .gitignore files that changed."""
+    changed = [ignore_in_git(project, stage, stage.relpath(out.path)) for out in stage.outs if out.cache]
+    return [file for file in changed if file is not None]
 
-    An output that is ignored already is left alone.
+
+def ignore_in_git(project: Project, stage: StageSpec, relpath: str) -> str | None:
+    """Adds ``/name`` to the ``.gitignore`` beside an output, and returns that file; None when there was nothing to do.
+
+    Raises PyexpError when git tracks the output.
     """
     if project.gitignore.match(relpath, False) or project.gitignore.match(relpath, True):
-        return
+        return None
     repo = project.git
     if repo is None:
-        return
+        return None
     is_dir = os.path.isdir(project.path(relpath))
     if repo.is_ignored(project.prefix + relpath, is_dir):
-        return
+        return None
     if repo.is_tracked(project.prefix + relpath):
         raise PyexpError(
             f"output '{relpath}' of {stage.address} is tracked by git already",
@@ -161,11 +166,12 @@ def ignore_in_git(project: Project, stage: StageSpec, relpath: str) -> None:
         text = project.read_text(file) or ""
         line = "/" + _escaped(name)
         if line in text.splitlines():
-            return
+            return None
         if text and not text.endswith("\n"):
             text += "\n"
         project.write_text(file, f"{text}{line}\n")
     project.__dict__.pop("gitignore", None)
+    return file
 
 
 def unignore_in_git(project: Project, relpath: str) -> None:
@@ -194,14 +200,19 @@ def _escaped(name: str) -> str:
     return name[:-1] + "\\ " if name.endswith(" ") else name
 
 
-def write(project: Project, stage: StageSpec, lock: StageLock) -> list[str]:
-    """Writes a stage's record into its dvc.lock or .dvc file; returns the files that changed."""
-    file = lock_path(stage.file)
+def write(project: Project, records: Sequence[tuple[StageSpec, StageLock]]) -> list[str]:
+    """Writes records into their dvc.lock and .dvc files, each file once; returns the files that changed."""
+    by_file: dict[str, list[tuple[StageSpec, StageLock]]] = {}
+    for stage, lock in records:
+        by_file.setdefault(lock_path(stage.file), []).append((stage, lock))
+    changed: list[str] = []
     with project.lock():
-        text = project.read_text(file)
-        if stage.is_data:
-            new = lockfile.dump_dvc(text, file, stage, lock)
-        else:
-            assert stage.name is not None
-            new = lockfile.update_lock(text, file, {stage.name: lock})
-        return [file] if project.write_text(file, new) else []
+        for file, found in by_file.items():
+            text = project.read_text(file)
+            if found[0][0].is_data:
+                new = lockfile.dump_dvc(text, file, *found[-1])
+            else:
+                new = lockfile.update_lock(text, file, {stage.name or "": lock for stage, lock in found})
+            if project.write_text(file, new):
+                changed.append(file)
+    return changed

@@ -6,88 +6,25 @@ recorded a stage whole or not at all, and running it again goes on from there.
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyexp.errors import PyexpError, StageFailed
 from pyexp.events import Note, OnEvent, Output, StageEvent, null
 from pyexp.model import OutSpec, StageLock, StageSpec
 from pyexp.pipeline import command, plan, record, share, stagecache
-from pyexp.pipeline.load import PIPELINE_FILE, Pipeline, open_workspace, resolve
+from pyexp.pipeline.journal import Journal
+from pyexp.pipeline.load import Pipeline, open_workspace
+from pyexp.pipeline.options import Options, Result, Surroundings, chosen
 from pyexp.pipeline.workspace import Workspace, missing_params
 
 if TYPE_CHECKING:
     from pyexp.project import Project
 
-
-@dataclass(frozen=True)
-class Options:
-    """How to reproduce; the names are those of ``repro``'s options."""
-
-    targets: tuple[str, ...] = ()
-    cwd: str = ""
-    force: bool = False
-    single_item: bool = False
-    downstream: bool = False
-    force_downstream: bool = False
-    pipeline: bool = False
-    all_pipelines: bool = False
-    recursive: bool = False
-    glob: bool = False
-    dry: bool = False
-    keep_going: bool = False
-    ignore_errors: bool = False
-    run_cache: bool = True
-    commit: bool = True
-    pull: bool = False
-    allow_missing: bool = False
-    jobs: int = 1
-    # Asked before a stage is run; False gives the whole run up.
-    confirm: Callable[[str], bool] | None = None
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the stages' commands run in; ``sink`` None lets them write where we do.
-
-    ``hold`` are descriptors of locks that must not be free before the last command has ended. ``terminal`` feeds the
-    sink through a pseudo-terminal.
-    """
-
-    env: Mapping[str, str] | None = None
-    sink: command.Sink | None = None
-    stop: Callable[[], bool] | None = None
-    timeout: float | None = None
-    stdin_null: bool = False
-    terminal: bool = False
-    hold: tuple[int, ...] = ()
-
-
-@dataclass
-class Result:
-    """What happened, by address, in order; ``locks`` are the records of stages that ran or were restored.
-
-    ``written`` are files for git that changed; ``checked`` every stage that was looked at.
-    """
-
-    checked: list[str] = field(default_factory=list)
-    ran: list[str] = field(default_factory=list)
-    restored: list[str] = field(default_factory=list)
-    clean: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    would_run: list[str] = field(default_factory=list)
-    locks: dict[str, StageLock] = field(default_factory=dict)
-    written: list[str] = field(default_factory=list)
-
-    @property
-    def changed(self) -> bool:
-        return bool(self.ran or self.restored or self.failed or self.would_run)
+__all__ = ["Options", "Result", "Surroundings", "chosen", "repro"]
 
 
 def repro(
@@ -115,51 +52,16 @@ def repro(
                 _side_by_side(run, stages)
             else:
                 for address in stages:
-                    run.visit(pipeline.stages[address])
+                    run.visit_locked(pipeline.stages[address])
         finally:
-            for address in list(run.held_back):
-                run.write(address)
+            with run.mutex:
+                run.settle(everything=True)
             run.reaper.close()
             project.statcache.save()
     if run.result.failed and not options.ignore_errors:
         names = ", ".join(f"'{name}'" for name in run.result.failed)
         raise StageFailed(f"failed to reproduce {names}", stage=run.result.failed[0])
     return run.result
-
-
-def chosen(pipeline: Pipeline, options: Options) -> list[str]:
-    """The addresses the options name; by default all of the current directory's dvc.yaml."""
-    if options.all_pipelines:
-        return list(pipeline.stages)
-    if options.recursive:
-        directories = [os.path.normpath(os.path.join(options.cwd, target)) for target in options.targets or (".",)]
-        return [
-            address
-            for address, stage in pipeline.stages.items()
-            if any(top == "." or stage.file.startswith(f"{top}/") for top in directories)
-        ]
-    own = os.path.join(options.cwd, PIPELINE_FILE)
-    if not options.targets:
-        if own not in pipeline.files:
-            data = [address for address, stage in pipeline.stages.items() if stage.is_data]
-            if pipeline.files or not data:
-                raise PyexpError(
-                    f"there is no {own} here",
-                    hint="name a stage, or make one: pyexp stage add -n NAME -d DEP -o OUT COMMAND",
-                )
-            return data
-        return [stage.address for stage in pipeline.files[own].stages.values()]
-    found: dict[str, None] = {}
-    for target in options.targets:
-        if options.glob:
-            parsed = pipeline.files.get(own)
-            names = fnmatch.filter(parsed.stages if parsed else (), target)
-            if not names:
-                raise PyexpError(f"no stage matches '{target}'", hint="see them: pyexp stage list")
-            found.update((parsed.stages[name].address, None) for name in names if parsed)
-        else:
-            found.update((named.stage, None) for named in resolve(pipeline, target, options.cwd))
-    return list(found)
 
 
 def _side_by_side(run: _Run, stages: list[str]) -> None:
@@ -218,9 +120,10 @@ class _Run:
         self.locks = dict(pipeline.locks)
         self.forced: set[str] = set()
         self.given_up: set[str] = set()
-        # With several jobs: one thread at a time decides and records, and a record waits for those before it, so that
-        # the lock file is the same as with one.
+        # One thread at a time decides and records. With several jobs a record waits for those before it, so that the
+        # lock file is the same as with one.
         self.mutex = threading.Lock()
+        self.journal = Journal(project, self.mutex, self.result.written.extend)
         self.interrupted = False
         self.in_order: list[str] = []
         self.settled: set[str] = set()
@@ -231,31 +134,37 @@ class _Run:
         return self.options.jobs > 1
 
     def visit_locked(self, stage: StageSpec) -> None:
-        """``visit`` from one of several threads."""
+        """``visit``, while no other thread decides or records."""
         with self.mutex:
             if not self.interrupted:
                 self.visit(stage)
                 self.settled.add(stage.address)
-                while self.in_order and self.in_order[0] in self.settled:
-                    self.write(self.in_order.pop(0))
+                self.settle()
+
+    def settle(self, *, everything: bool = False) -> None:
+        """Hands on the records that wait for none before them; ``everything``: all there are, to the files at once."""
+        while self.in_order and self.in_order[0] in self.settled:
+            self.hand_on(self.in_order.pop(0))
+        if everything or not self.parallel:
+            for address in list(self.held_back):
+                self.hand_on(address)
+        if everything:
+            self.journal.flush()
+
+    def hand_on(self, address: str) -> None:
+        lock = self.held_back.pop(address, None)
+        if lock is not None:
+            stage = self.pipeline.stages[address]
+            self.journal.add(stage, lock, at_once=not (self.options.commit and stagecache.savable(stage)))
 
     @contextmanager
     def unlocked(self) -> Iterator[None]:
         """Lets other threads decide and record while a command runs."""
-        if not self.parallel:
-            yield
-            return
         self.mutex.release()
         try:
             yield
         finally:
             self.mutex.acquire()
-
-    def write(self, address: str) -> None:
-        """Writes a stage's record, if it has a new one."""
-        lock = self.held_back.pop(address, None)
-        if lock is not None:
-            self.result.written += record.write(self.project, self.pipeline.stages[address], lock)
 
     def stop(self) -> bool:
         return self.interrupted or (self.around.stop is not None and self.around.stop())
@@ -307,7 +216,7 @@ class _Run:
             self.bring_back(stage, lock, {out.path for out in gone})
         if any(reason.word in ("modified", "new") for reason in reasons) or self.lost(reasons, gone):
             new = record.outputs(self.workspace, stage, lock, commit=self.options.commit)
-            self.result.written += record.write(self.project, stage, new)
+            self.result.written += [*record.hide(self.project, stage), *record.write(self.project, [(stage, new)])]
             self.locks[stage.address] = new
             self.on_event(StageEvent(stage.address, "done", _texts(reasons), has_cmd=False))
             return True
@@ -448,9 +357,7 @@ class _Run:
             if not self.complete(stage, candidate):
                 continue
             record.rescue(self.workspace, stage, force=self.options.force)
-            for out in stage.outs:
-                if out.cache:
-                    record.ignore_in_git(self.project, stage, stage.relpath(out.path))
+            self.result.written += record.hide(self.project, stage)
             for entry in candidate.outs:
                 self.workspace.restore(stage.relpath(entry.path), entry.entry, force=True)
             new = StageLock(now.cmd, now.deps, now.params, candidate.outs)
@@ -480,6 +387,7 @@ class _Run:
         if not os.path.isdir(cwd):
             raise _failed(stage, f"its working directory '{stage.wdir}' does not exist", f"see wdir in {stage.file}")
         self.on_event(StageEvent(address, "running", tuple(reasons), stage.commands))
+        self.result.written += record.hide(self.project, stage)
         record.rescue(self.workspace, stage, force=self.options.force)
         record.clear(self.workspace, stage)
         env = dict(os.environ if self.around.env is None else self.around.env)
@@ -528,8 +436,6 @@ class _Run:
         self.result.locks[stage.address] = new
         self.locks[stage.address] = new
         self.held_back[stage.address] = new
-        if not self.parallel:
-            self.write(stage.address)
 
 
 def _texts(reasons: Iterable[plan.Reason]) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def value(lock: StageLock) -> str:
 
 
 def _digest(entry: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(_without_sizes(entry), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_without_sizes(entry), sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _without_sizes(data: Any) -> Any:
