@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from pyexp.errors import MissingObject, StoreError
+from pyexp.errors import MissingObject, RemoteError, StoreError
 from pyexp.model import Content, Entry, Oid, Tree
 
 
@@ -39,6 +39,10 @@ class Store(Protocol):
     def remove(self, oid: Oid) -> None: ...
 
     def flush(self) -> None: ...
+
+
+class Transient(RemoteError):
+    """A failure that may be gone a moment later: a cut connection, a busy server."""
 
 
 def absent(oid: Oid) -> MissingObject:

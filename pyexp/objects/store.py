@@ -439,6 +439,12 @@ class LocalStore:
             self._new.append(path)
             self._touched.add(directory)
 
+    def adopt(self, fd: int, temporary: str, oid: Oid) -> None:
+        """Gives a temporary file in ``base``, which the caller wrote and hashed, the object's name."""
+        final = self.path(oid)
+        os.makedirs(os.path.dirname(final), exist_ok=True)
+        self._publish(fd, temporary, final, oid)
+
     def flush(self) -> None:
         """Returns when everything stored so far would survive a power cut (see the module's text)."""
         fresh, self._new = self._new, []

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyexp import durable
-from pyexp.errors import CorruptObject, MissingObject, PyexpError
+from pyexp.errors import CorruptObject, MissingObject, RemoteError, StoreError
 from pyexp.events import OnEvent, Progress, null
 from pyexp.model import Entry, Oid
-from pyexp.objects import parallel
+from pyexp.objects import parallel, retrying
 from pyexp.objects.store import LocalStore, Store
 
-REPORT_EVERY = 64
+REPORT_SECONDS = 0.1
+# So many objects in a row that a remote would not give or take, and the rest is not tried any more.
+GIVE_UP_AFTER = 8
+# No other object would fare better.
+_FATAL = frozenset({errno.ENOSPC, errno.EROFS, errno.EACCES, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class Transferred:
     done: int
     missing: tuple[Oid, ...] = ()
     failed: tuple[tuple[Oid, str], ...] = ()
+    size_bytes: int = field(default=0, compare=False)
 
 
 # -- gc --------------------------------------------------------------------------------------------------------------
@@ -99,70 +107,139 @@ def _used_since(path: str, moment: float) -> bool:
 
 
 def transfer(
-    source: Store, target: Store, oids: Iterable[Oid], *, jobs: int | None = 1, on_event: OnEvent = null
+    source: Store,
+    target: Store,
+    oids: Iterable[Oid],
+    *,
+    jobs: int | None = 1,
+    what: str = "transferring",
+    sizes: Mapping[Oid, int] | None = None,
+    on_event: OnEvent = null,
 ) -> Transferred:
     """Copies objects; each is verified as it arrives, and one that cannot be brought stops no other.
 
     Manifests come last, and only those whose members among ``oids`` have all come: a manifest in the target says that
-    its members are there. Flushes the target. ``jobs`` threads work at it.
+    its members are there. What may pass is tried again. Flushes the target. ``jobs`` threads work at it; ``sizes``
+    let the progress tell how far it is. Raises RemoteError when going on makes no sense: no access, nobody there.
     """
     wanted = sorted(set(oids), key=lambda oid: oid.hex)
-    results: dict[Oid, str] = {}
-
-    def bring(oid: Oid) -> None:
-        results[oid] = _bring(source, target, oid)
-        if len(results) % REPORT_EVERY == 0:
-            on_event(Progress("transferring", len(results), len(wanted), "objects"))
-
-    parallel.spread(bring, [oid for oid in wanted if not oid.is_dir], jobs)
-    for oid in wanted:
-        if oid.is_dir:
-            results[oid] = _incomplete(source, oid, results)
-            if results[oid] == _CAME:
-                bring(oid)
-    target.flush()
-    missing = tuple(oid for oid in wanted if results[oid] == _MISSING)
-    failed = tuple((oid, reason) for oid in wanted if (reason := results[oid]) != _CAME and reason != _MISSING)
-    return Transferred(len(wanted) - len(missing) - len(failed), missing, failed)
+    carrier = _Carrier(source, target, len(wanted), what, sizes, on_event)
+    try:
+        parallel.spread(carrier.carry, [oid for oid in wanted if not oid.is_dir], jobs)
+        parallel.spread(carrier.carry_manifest, [oid for oid in wanted if oid.is_dir], jobs)
+    finally:
+        target.flush()
+    return carrier.result(wanted)
 
 
 _CAME = ""
 _MISSING = "missing"
 
 
-def _bring(source: Store, target: Store, oid: Oid) -> str:
-    try:
-        if isinstance(source, LocalStore):
-            _bring_file(source, target, oid)
+class _Carrier:
+    """Brings objects one by one, in several threads, and knows what became of each."""
+
+    def __init__(
+        self,
+        source: Store,
+        target: Store,
+        total: int,
+        what: str,
+        sizes: Mapping[Oid, int] | None,
+        on_event: OnEvent,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._total = total
+        self._what = what
+        self._total_bytes = sum(sizes.values()) if sizes is not None and len(sizes) == total else None
+        self._on_event = on_event
+        self._results: dict[Oid, str] = {}
+        self._bytes = 0
+        self._in_vain = 0
+        self._lock = threading.Lock()
+        self._began = self._told = time.monotonic()
+
+    def result(self, wanted: Sequence[Oid]) -> Transferred:
+        missing = tuple(oid for oid in wanted if self._results[oid] == _MISSING)
+        failed = [(oid, reason) for oid in wanted if (reason := self._results[oid]) not in (_CAME, _MISSING)]
+        return Transferred(len(wanted) - len(missing) - len(failed), missing, tuple(failed), self._bytes)
+
+    def carry(self, oid: Oid) -> None:
+        outcome, size, unreachable = _CAME, 0, None
+        try:
+            size = self._bring(oid)
+        except MissingObject:
+            outcome = _MISSING
+        except (StoreError, OSError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if isinstance(cause, OSError) and cause.errno in _FATAL:
+                raise
+            outcome = str(error)
+        except RemoteError as error:
+            if not retrying.passes(error):
+                raise
+            outcome, unreachable = str(error), error
+        with self._lock:
+            self._results[oid] = outcome
+            self._bytes += size
+            self._in_vain = self._in_vain + 1 if unreachable else 0
+            self._tell()
+            if unreachable and self._in_vain >= GIVE_UP_AFTER:
+                raise unreachable
+
+    def carry_manifest(self, oid: Oid) -> None:
+        """A manifest stays behind when one of its members did."""
+        problem = self._incomplete(oid)
+        if problem == _CAME:
+            self.carry(oid)
         else:
-            target.put_bytes(oid, source.read(oid))
-    except MissingObject:
-        return _MISSING
-    except (PyexpError, OSError) as error:
-        return str(error)
-    return _CAME
+            self._results[oid] = problem
+
+    def _incomplete(self, oid: Oid) -> str:
+        if all(reason == _CAME for reason in self._results.values()):
+            return _CAME
+        try:
+            files = self._source.read_tree(oid).files.values()
+        except MissingObject:
+            return _MISSING
+        except StoreError as error:
+            return str(error)
+        behind = sum(self._results.get(Oid(oid.algo, file[0]), _CAME) != _CAME for file in files)
+        return f"{behind} of its files did not come" if behind else _CAME
+
+    def _bring(self, oid: Oid) -> int:
+        """Brings an object; returns its size in bytes."""
+        if isinstance(self._source, LocalStore):
+            source = self._source
+            return retrying.call(lambda: _bring_file(source, self._target, oid))
+        if isinstance(self._target, LocalStore):
+            from pyexp.objects import arrival, remote_store  # only transfers from afar pay for it
+
+            if isinstance(self._source, remote_store.RemoteStore):
+                return arrival.receive(self._source, self._target, oid)
+        data = self._source.read(oid)
+        self._target.put_bytes(oid, data)
+        return len(data)
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now - self._told < REPORT_SECONDS:
+            return
+        self._told = now
+        rate = self._bytes / max(now - self._began, 0.001) / 1e6
+        text = f"{self._what} {len(self._results):,}/{self._total:,} objects at {rate:,.1f} MB/s,"
+        self._on_event(Progress(text, self._bytes, self._total_bytes, "bytes"))
 
 
-def _bring_file(source: LocalStore, target: Store, oid: Oid) -> None:
+def _bring_file(source: LocalStore, target: Store, oid: Oid) -> int:
     """From a directory the file itself is taken, so that its size does not matter."""
+    path = source.path(oid)
     if not source.has(oid):
         raise MissingObject(f"object {oid} is not in {source.root}")
     try:
-        target.put_from(oid, source.path(oid))
+        target.put_from(oid, path)
     except CorruptObject:
         source.verify(oid)  # moves the damaged object away, so that it no longer counts as being there
         raise
-
-
-def _incomplete(source: Store, oid: Oid, results: dict[Oid, str]) -> str:
-    """Why a manifest must stay behind, or _CAME when nothing of it did."""
-    if all(reason == _CAME for reason in results.values()):
-        return _CAME
-    try:
-        files = source.read_tree(oid).files.values()
-    except MissingObject:
-        return _MISSING
-    except PyexpError as error:
-        return str(error)
-    behind = sum(results.get(Oid(oid.algo, file[0]), _CAME) != _CAME for file in files)
-    return f"{behind} of its files did not come" if behind else _CAME
+    return os.stat(path).st_size
