@@ -13,10 +13,11 @@ from pyexp.events import OnEvent, null
 from pyexp.experiments import collect, manage, table
 from pyexp.experiments import executors as pool
 from pyexp.experiments import run as running
+from pyexp.experiments.capture import Request
 from pyexp.experiments.collect import Baseline, Scope
 from pyexp.experiments.executors import Summary
 from pyexp.experiments.manage import Applied, CacheScope, Selection
-from pyexp.experiments.run import Outcome, Request
+from pyexp.experiments.run import Outcome
 from pyexp.experiments.table import Diff
 from pyexp.model import ExpRef, StageSpec, Task
 from pyexp.objects.transfer import Garbage

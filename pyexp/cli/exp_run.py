@@ -13,7 +13,7 @@ from pyexp.cli.repro_options import add_repro_options, repro_options
 from pyexp.cli.shared_options import positive
 from pyexp.errors import UsageError
 from pyexp.events import Event, log_line
-from pyexp.experiments import run
+from pyexp.experiments import capture, run
 from pyexp.formats import override
 from pyexp.pipeline import repro
 
@@ -102,12 +102,12 @@ def _check(args: Namespace) -> None:
         raise UsageError("--temp and --queue exclude each other")
 
 
-def _request(where: Opened, args: Namespace) -> run.Request:
+def _request(where: Opened, args: Namespace) -> capture.Request:
     copied = [where.project.relpath(path, args.cwd) for path in args.copy_paths]
     if args.temp or args.queue:
         configured = (where.project.config.get("exp.copy_paths") or "").split(",")
         copied += [where.project.relpath(path.strip()) for path in configured if path.strip()]
-    return run.Request(
+    return capture.Request(
         overrides=tuple(args.set_param),
         name=args.name,
         message=args.message,
@@ -119,7 +119,7 @@ def _request(where: Opened, args: Namespace) -> run.Request:
     )
 
 
-def _here_or_beside(where: Opened, request: run.Request, args: Namespace, console: Console) -> int:
+def _here_or_beside(where: Opened, request: capture.Request, args: Namespace, console: Console) -> int:
     if args.temp:
         run.warn_untracked(where.project.require_git(), console.event)
     start = run.run_temp if args.temp else run.run
@@ -175,15 +175,15 @@ class _Log:
         self._console.event(event)
 
 
-def _dry(where: Opened, request: run.Request, console: Console) -> int:
+def _dry(where: Opened, request: capture.Request, console: Console) -> int:
     """Says what would run; params are checked but not written, so their effect is told, not simulated."""
-    for relpath in run.edited_params(where.project, request.overrides, where.cwd):
+    for relpath in capture.edited_params(where.project, request.overrides, where.cwd):
         console.info(f"Would set params in {relpath}")
     repro.repro(where.project, request.options, on_event=console.event)
     return 0
 
 
-def _queue(where: Opened, request: run.Request, console: Console) -> int:
+def _queue(where: Opened, request: capture.Request, console: Console) -> int:
     run.warn_untracked(where.project.require_git(), console.event)
     tasks = run.enqueue(where.project, request, env=_passed_env(where))
     for task in tasks:

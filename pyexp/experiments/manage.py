@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyexp import project as projects
 from pyexp.errors import ExperimentError, GitError, PyexpError, RefConflict, UsageError
 from pyexp.events import OnEvent, null
-from pyexp.experiments import collect, names, run
+from pyexp.experiments import capture, collect, names, run
 from pyexp.experiments.taskqueue import Queue, State
 from pyexp.git import refs, snapshot
 from pyexp.model import Entry, ExpRef, Task
@@ -309,7 +309,7 @@ def save(
     """
     repo = project.require_git()
     baseline = names.baseline_of(project)
-    request = run.Request(name=name, force=force, message=message)
+    request = capture.Request(name=name, force=force, message=message)
     chosen = run.name_for(project, request, baseline)
     pipeline = open_workspace(project)
     options = repro.Options(targets=tuple(targets), cwd=cwd, recursive=recursive, all_pipelines=not targets)
@@ -333,7 +333,7 @@ def save(
                 result.locks[address] = new
         project.store().flush()
     project.statcache.save()
-    files = run.files_for_git(project, wanted) + [project.prefix + path for path in include]
+    files = capture.files_for_git(project, wanted) + [project.prefix + path for path in include]
     tree = snapshot.workspace_tree(repo, include=files).tree
     sha = run.commit(repo, tree, baseline, message, result.locks, pipeline)
     return run.publish(repo, run.Outcome(chosen, sha, baseline, result), force=force)
