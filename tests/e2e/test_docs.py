@@ -53,3 +53,55 @@ def test_every_command_has_its_page() -> None:
         assert page.exists() and page.read_text(encoding="utf-8") == text, (
             f"docs/commands/{file} is out of date: .venv/bin/python docs/make_commands.py"
         )
+
+
+@pytest.fixture
+def documented(pyexp: Command) -> Path:
+    """The small project that docs/queue.md and docs/embedding.md speak of: a param ``lr`` and a stage ``train``."""
+    root = pyexp.cwd
+    (root / "params.yaml").write_text("lr: 0.5\ntrain:\n  epochs: 3\n")
+    (root / "train.py").write_text(
+        "import json\n"
+        "lr = float(open('params.yaml').readline().split()[1])\n"
+        "open('model.txt', 'w').write(str(lr))\n"
+        "json.dump({'loss': 1 / lr}, open('scores.json', 'w'))\n"
+    )
+    (root / "dvc.yaml").write_text(
+        "stages:\n  train:\n    cmd: python3 train.py\n    deps: [train.py]\n    params: [lr, train.epochs]\n"
+        "    outs: [model.txt]\n    metrics:\n    - scores.json:\n        cache: false\n"
+    )
+    pyexp("git", "init").check()
+    pyexp("init").check()
+    pyexp("git", "add", ".").check()
+    pyexp("git", "commit", "-m", "base").check()
+    return root
+
+
+@pytest.mark.slow
+def test_the_queue_document(documented: Path, pyexp: Command) -> None:
+    for typed, shown in demo.steps((ROOT / "docs" / "queue.md").read_text(encoding="utf-8")):
+        done = pyexp(*shlex.split(typed)[1:])
+        assert done.code == 0, f"{typed}: {done.err}"
+        for line in shown:
+            printed = done.out.splitlines()
+            if line.startswith("Ran experiment"):  # in the order in which they end
+                (line,) = [found for found in printed if found.startswith("Ran experiment")]
+                assert sorted(line.removeprefix("Ran experiment(s): ").split(", ")) == [
+                    "slow",
+                    *(f"sweep-{number}" for number in range(1, 5)),
+                ]
+            assert line in printed, f"{typed} does not print {line!r}:\n{done.out}"
+    assert pyexp("queue", "status").check().out.count("Success") == 6
+
+
+@pytest.mark.slow
+def test_the_embedding_document(documented: Path, pyexp: Command) -> None:
+    text = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (documented / "embed.py").write_text(program)
+    assert pyexp.shell("python3 embed.py").check().out.splitlines() == [
+        "quarter ['train']",
+        "['grid-1', 'grid-2', 'grid-3', 'grid-4']",
+        "quarter 0.25",
+        "train 1",
+    ]
