@@ -55,12 +55,15 @@ def processes_with(text: str) -> list[int]:
     return found
 
 
+MARK = f"PYEXP_TEST_{os.getpid()}"
+
+
 @pytest.fixture
 def one(make):
     """A project of one stage that is as fast as can be."""
 
     def made(cmd: str = "cat params.yaml > out.txt", **files: str):
-        return make(ONE.format(cmd=cmd), **{"params.yaml": "n: 0\n", **files})
+        return make(ONE.format(cmd=cmd.replace("MARK_OF_TEST=ID", f"{MARK}=1")), **{"params.yaml": "n: 0\n", **files})
 
     return made
 
@@ -122,39 +125,39 @@ def test_detached_workers_check_in_run_and_go_home(one) -> None:
 
 @linux
 def test_kill_ends_a_running_task_and_its_processes(one) -> None:
-    space = one("echo begun; MARK_K=1 sleep 300; touch out.txt")
+    space = one("echo begun; MARK_OF_TEST=ID sleep 300; touch out.txt")
     queue_many(space, 1)
     space.cli("queue", "start")
     wait_for(lambda: "begun" in space.cli("queue", "logs", "t").stdout)
     done = space.cli("queue", "kill", "t")
     assert done.stdout == "t has been killed.\n"
     assert states(space) == {"t": "failed"}
-    assert processes_with("MARK_K=1") == []
+    assert processes_with(f"{MARK}=1") == []
     assert "is not running" in space.cli("queue", "kill", "t").stderr
     space.cli("queue", "stop")
 
 
 @linux
 def test_force_kill_takes_worker_and_stage_at_once(one) -> None:
-    space = one("echo begun; trap '' INT TERM; MARK_F=1 sleep 300; touch out.txt")
+    space = one("echo begun; trap '' INT TERM; MARK_OF_TEST=ID sleep 300; touch out.txt")
     queue_many(space, 1)
     space.cli("queue", "start")
     wait_for(lambda: "begun" in space.cli("queue", "logs", "t").stdout)
     assert space.cli("queue", "kill", "-f", "t").returncode == 0
     assert states(space) == {"t": "failed"}
-    assert processes_with("MARK_F=1") == []
+    assert processes_with(f"{MARK}=1") == []
 
 
 @linux
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_that_is_killed_gives_its_task_back(one, number: int) -> None:
-    space = one("echo begun; MARK_W=1 sleep 300; touch out.txt")
+    space = one("echo begun; MARK_OF_TEST=ID sleep 300; touch out.txt")
     queue_many(space, 1)
     (worker,) = detached.start(space.project())
     wait_for(lambda: "begun" in space.cli("queue", "logs", "t").stdout)
     os.kill(worker.pid, number)
     wait_for(lambda: states(space) == {"t": "queued"})
-    assert processes_with("MARK_W=1") == []
+    assert processes_with(f"{MARK}=1") == []
 
 
 def test_a_task_that_always_kills_its_worker_fails_in_the_end(one) -> None:
@@ -168,7 +171,7 @@ def test_a_task_that_always_kills_its_worker_fails_in_the_end(one) -> None:
 
 @linux
 def test_ctrl_c_once_is_polite_and_the_tasks_are_queued_again(one) -> None:
-    space = one("echo begun; trap 'echo bye; exit 1' INT; MARK_C=1 sleep 300 & wait; touch out.txt")
+    space = one("echo begun; trap 'echo bye; exit 1' INT; MARK_OF_TEST=ID sleep 300 & wait; touch out.txt")
     queue_many(space, 2)
     pool = subprocess.Popen(
         [sys.executable, "-m", "pyexp", "exp", "run", "--run-all", "-j", "2"], cwd=space.root, start_new_session=True
@@ -181,20 +184,20 @@ def test_ctrl_c_once_is_polite_and_the_tasks_are_queued_again(one) -> None:
     os.killpg(pool.pid, signal.SIGINT)
     assert pool.wait(60) == 130
     assert states(space) == {"t-1": "queued", "t-2": "queued"}
-    assert processes_with("MARK_C=1") == []
+    assert processes_with(f"{MARK}=1") == []
     assert "bye" in space.cli("queue", "logs", "t-1").stdout
 
 
 @linux
 def test_a_pool_that_is_killed_takes_its_workers_along(one) -> None:
-    space = one("echo begun; MARK_P=1 sleep 300; touch out.txt")
+    space = one("echo begun; MARK_OF_TEST=ID sleep 300; touch out.txt")
     queue_many(space, 2)
     pool = subprocess.Popen([sys.executable, "-m", "pyexp", "exp", "run", "--run-all", "-j", "2"], cwd=space.root)
     wait_for(lambda: sum("begun" in space.cli("queue", "logs", name).stdout for name in ("t-1", "t-2")) == 2)
     pool.kill()
     pool.wait()
     wait_for(lambda: states(space) == {"t-1": "queued", "t-2": "queued"})
-    wait_for(lambda: processes_with("MARK_P=1") == [])
+    wait_for(lambda: processes_with(f"{MARK}=1") == [])
 
 
 def test_two_live_runs_never_share_a_slot(one) -> None:
