@@ -233,6 +233,8 @@ class Task:
     status: int | None = None
     error: str | None = None
     result: str | None = None
+    # What a failed run had measured before it failed: metrics file -> data.
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

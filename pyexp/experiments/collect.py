@@ -203,6 +203,14 @@ def workspace_row(project: Project) -> Row:
     return _row(project, WORKSPACE, WorkspaceReader(project), None)
 
 
+def measured(project: Project, captured: str) -> dict[str, Any]:
+    """The metrics in a workspace that differ from those of the commit it started from: what a broken-off run gave."""
+    reader = WorkspaceReader(project)
+    before = CommitReader(project.require_git(), captured, project.prefix)
+    found = _row(project, WORKSPACE, reader, None).metrics
+    return {file: data for file, data in found.items() if reader.read(file) != before.read(file)}
+
+
 # -- rows that last --------------------------------------------------------------------------------------------------
 
 
@@ -338,8 +346,8 @@ def _of_task(rows: Rows, state: State, task: Task) -> Experiment:
         "failed": "Failed",
     }
     row = rows.get(task.commit)
-    # The captured files still hold the metrics of an earlier run: this one has none yet.
-    bare = Row(rev=row.rev, timestamp=row.timestamp, params=row.params, dep_params=row.dep_params)
+    # The captured files still hold the metrics of an earlier run: this one has its own, or none yet.
+    bare = Row(rev=row.rev, timestamp=row.timestamp, params=row.params, dep_params=row.dep_params, metrics=task.metrics)
     return Experiment(task.name, bare, label[state], "queue" if state == "running" else None, task)
 
 

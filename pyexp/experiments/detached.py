@@ -122,7 +122,16 @@ def retry(project: Project, names: Sequence[str] = (), *, failed: bool = False) 
     chosen = [task for _, task in queue.tasks("failed")] if failed else []
     for name in names:
         chosen.append(queue.find(name, "failed")[1])
-    fresh = {"attempt": 0, "started": None, "ended": None, "owner": None, "phase": None, "status": None, "error": None}
+    fresh = {
+        "attempt": 0,
+        "started": None,
+        "ended": None,
+        "owner": None,
+        "phase": None,
+        "status": None,
+        "error": None,
+        "metrics": {},
+    }
     return [
         task for task in chosen if queue.move(task, "failed", "queued", **fresh, options={**task.options, "tried": 0})
     ]

@@ -25,7 +25,7 @@ from pyexp import mutex
 from pyexp import project as projects
 from pyexp.errors import Locked, PyexpError, StageFailed, UsageError
 from pyexp.events import Event, Note, OnEvent, StageEvent, TaskEvent, log_line, null
-from pyexp.experiments import run
+from pyexp.experiments import collect, run
 from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, Claim, Queue, Worker
 from pyexp.git import refs
 from pyexp.pipeline import command, repro
@@ -168,10 +168,13 @@ class _Performance:
             try:
                 outcome = self.result(directory, around, write)
             except command.TimedOut:
+                self.measure(directory)
                 self.failed(write, f"took longer than {task.options.get('timeout')} seconds", None)
             except command.Cancelled:
+                self.measure(directory)
                 self.cancelled(write)
             except (PyexpError, OSError) as error:
+                self.measure(directory)
                 self.failed(write, str(error), error.status if isinstance(error, StageFailed) else None)
             except Exception as bug:
                 write(traceback.format_exc())
@@ -183,12 +186,18 @@ class _Performance:
                 self.on_event(TaskEvent(task.id, task.name, "done"))
         self.queue.forget_order(ORDER_STOP, task.id)
 
+    def measure(self, directory: Path) -> None:
+        """Keeps the metrics that a run which comes to nothing had written."""
+        copy = self.project.workspace_copy(directory, statcache=directory.with_suffix(".statcache"))
+        with suppress(PyexpError, OSError):
+            self.claim.update(metrics=collect.measured(copy, self.task.commit))
+
     def cancelled(self, write: Callable[[str], None]) -> None:
         if self.told_to_stop():
             self.failed(write, "killed", -signal.SIGINT, again=False)
             return
         write("== stopped; queued again\n")
-        self.claim.move("queued", started=None, owner=None, phase=None)
+        self.claim.move("queued", started=None, owner=None, phase=None, metrics={})
         self.on_event(TaskEvent(self.task.id, self.task.name, "queued", "stopped"))
 
     def failed(self, write: Callable[[str], None], why: str, status: int | None, *, again: bool = True) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pyexp.errors import PyexpError, StageFailed
+from pyexp.errors import CorruptObject, MissingObject, PyexpError, StageFailed
 from pyexp.events import Note, OnEvent, Output, StageEvent, null
 from pyexp.model import OutSpec, StageLock, StageSpec
 from pyexp.pipeline import command, plan, record, share, stagecache
@@ -358,8 +358,13 @@ class _Run:
                 continue
             record.rescue(self.workspace, stage, force=self.options.force)
             self.result.written += record.hide(self.project, stage)
-            for entry in candidate.outs:
-                self.workspace.restore(stage.relpath(entry.path), entry.entry, force=True)
+            try:
+                for entry in candidate.outs:
+                    self.workspace.restore(stage.relpath(entry.path), entry.entry, force=True)
+            except (CorruptObject, MissingObject) as damage:
+                # The damaged object is set aside now; the command makes a good one.
+                self.on_event(Note(f"{damage}; stage '{stage.address}' is run instead", "warning"))
+                continue
             new = StageLock(now.cmd, now.deps, now.params, candidate.outs)
             self.result.restored.append(stage.address)
             self.on_event(StageEvent(stage.address, "restored", _texts(inputs)))

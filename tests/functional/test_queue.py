@@ -1,8 +1,10 @@
 """The queue under real processes that are killed for real: every task ends once or is queued again."""
 
+import contextlib
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import pyexp
+from pyexp import mutex
 from pyexp.experiments import detached, executors
 from pyexp.experiments.taskqueue import Queue
 
@@ -233,6 +236,102 @@ def test_readers_and_a_script_without_an_import_guard(one) -> None:
     assert done.stdout == "begun\n['t-1', 't-2', 't-3']\n", done.stderr
 
 
+def test_a_notebook_like_main(one) -> None:
+    space = one()
+    queue_many(space, 2)
+    program = "import pyexp\nprint(sorted(pyexp.run_all(pyexp.find('.'), jobs=2).done))\n"
+    done = subprocess.run(
+        [sys.executable, "-"], input=program, cwd=space.root, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "['t-1', 't-2']\n", done.stderr
+
+
+def test_readers_wait_for_nobody(one) -> None:
+    space = one()
+    queue_many(space, 1)
+    project = space.project()
+    pyexp.run(project, name="here", sink=lambda data: None)
+    names = ("workspace.lock", "queue.lock", "rows.lock")
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(mutex.locked(project.scratch / name))
+        stack.enter_context(mutex.locked(project.control / project.kind.lock))
+        stack.enter_context(mutex.locked(space.root / ".git/pyexp/refs.lock"))
+        for command in (["exp", "show"], ["exp", "list"], ["status"], ["queue", "status"], ["exp", "diff"]):
+            began = time.monotonic()
+            done = space.cli(*command)
+            assert done.returncode == 0, done.stderr
+            assert time.monotonic() - began < 20, f"{command} waited"
+
+
+def test_after_a_reboot_a_running_task_is_queued_again(one) -> None:
+    import msgpack
+
+    space = one()
+    queue_many(space, 1)
+    queue = Queue(space.project())
+    (name,) = os.listdir(queue.directory / "queued")
+    # What a machine that lost power leaves: the claim and the mark, and nobody who holds its lock.
+    for directory in ("running", "workers"):
+        (queue.directory / directory).mkdir(exist_ok=True)
+    (queue.directory / "queued" / name).rename(queue.directory / "running" / f"{name}@gone")
+    owner = {"host": socket.gethostname(), "boot": "another boot", "pid": os.getpid(), "since": 0.0}
+    (queue.directory / "workers" / "gone").write_bytes(msgpack.packb(owner))
+    assert states(space) == {"t": "queued"}
+    assert pyexp.run_all(space.project()).done == ["t"]
+
+
+def test_a_worker_of_another_machine_is_believed_as_long_as_its_lease(one) -> None:
+    import msgpack
+
+    from pyexp.experiments import taskqueue
+
+    space = one()
+    queue_many(space, 1)
+    queue = Queue(space.project())
+    (name,) = os.listdir(queue.directory / "queued")
+    for directory in ("running", "workers"):
+        (queue.directory / directory).mkdir(exist_ok=True)
+    (queue.directory / "queued" / name).rename(queue.directory / "running" / f"{name}@far")
+    mark = queue.directory / "workers" / "far"
+    mark.write_bytes(msgpack.packb({"host": "elsewhere", "boot": "x", "pid": 1, "since": 0.0}))
+    assert states(space) == {"t": "running"}
+    past = time.time() - taskqueue.LEASE_SECONDS - 10
+    os.utime(mark, (past, past))
+    assert states(space) == {"t": "queued"}
+
+
+def test_environment_and_copied_files_of_the_configuration(one) -> None:
+    space = one(
+        "cat secret.txt > out.txt; printenv COLOUR >> out.txt",
+        **{
+            ".gitignore": "secret.txt\n",
+            ".pyexp/config": "[exp]\n    copy_paths = secret.txt\n    pass_env = COLOUR\n",
+        },
+    )
+    space.put("secret.txt", "hush\n")
+    assert space.cli("exp", "run", "--queue", "-n", "q", env={"COLOUR": "blue"}).returncode == 0
+    assert pyexp.run_all(space.project()).done == ["q"]
+    pyexp.apply(space.project(), "q")
+    assert space.read("out.txt") == "hush\nblue\n"
+    assert space.file_at(space.experiments()["q"], "secret.txt") is None
+
+
+def test_a_failed_run_keeps_what_it_had_measured(make) -> None:
+    space = make(
+        "stages:\n  one:\n    cmd:\n    - cp params.yaml scores.yaml\n    - exit 3\n    params: [n]\n    metrics:\n"
+        "    - scores.yaml:\n        cache: false\n",
+        **{"params.yaml": "n: 0\n", "scores.yaml": "n: 99\n"},
+    )
+    queue_many(space, 1)
+    assert pyexp.run_all(space.project()).failed == ["t"]
+    assert Queue(space.project()).find("t")[1].metrics == {"scores.yaml": {"n": 1}}
+    shown = space.json("exp", "show", "--json")
+    (failed,) = shown[1]["experiments"]
+    assert failed["executor"]["state"] == "failed"
+    assert failed["revs"][0]["data"]["metrics"] == {"scores.yaml": {"data": {"n": 1}}}
+
+
 def test_the_pool_runs_from_a_thread(one) -> None:
     space = one()
     queue_many(space, 2)
@@ -278,7 +377,7 @@ def test_a_hundred_tasks_while_workers_die_and_others_look(one) -> None:
                 refs.pack(found)
             time.sleep(0.5)
 
-    others = [threading.Thread(target=target) for target in (look, look, pack)]
+    others = [threading.Thread(target=target) for target in (look, look, look, look, pack)]
     for thread in others:
         thread.start()
     chance = random.Random(7)
