@@ -107,7 +107,7 @@ class _Work:
         folder = self._statcache.directory(self._algo, directory)
         hex = folder.get(name, status)
         if hex is None or not self._kept(hex, status.st_size):
-            read = self._read(path)
+            read = self._read(path, folder.last(name))
             hex, status = read
             folder.put(name, status, hex)
         return Content(Entry(Oid(self._algo, hex), status.st_size, None, bool(status.st_mode & stat.S_IXUSR)))
@@ -147,7 +147,7 @@ class _Work:
             yield item, self._step(item, total)
 
     def _step(self, item: _Unknown, total: int) -> _Read:
-        read = self._read(item.path)
+        read = self._read(item.path, item.folder.last(item.name))
         self._done += 1
         now = time.monotonic()
         if now - self._reported > REPORT_SECONDS:
@@ -155,9 +155,9 @@ class _Work:
             self._on_event(Progress("hashing" if self._store is None else "storing", self._done, total, "files"))
         return read
 
-    def _read(self, path: str) -> _Read:
+    def _read(self, path: str, hint: str | None) -> _Read:
         if self._store is not None:
-            oid, status = self._store.put_observed(path)
+            oid, status = self._store.put_observed(path, hint=hint)
             return _Read(oid.hex, status)
         for _ in range(_ATTEMPTS - 1):
             try:

@@ -74,6 +74,11 @@ class Directory:
         row = self.rows.get(name)
         return row[32:].hex() if row is not None and row[:32] == signature(st) else None
 
+    def last(self, name: str) -> str | None:
+        """The digest a file had when it was last hashed, whatever became of it since: a guess."""
+        row = self.rows.get(name)
+        return None if row is None else row[32:].hex()
+
     def get_all(self, statuses: Mapping[str, os.stat_result]) -> list[str | None]:
         """``get`` for many files, in their order."""
         find = self.rows.get

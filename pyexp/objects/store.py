@@ -267,9 +267,12 @@ class LocalStore:
         oid, status = self._put(path, None)
         return oid, status.st_size
 
-    def put_observed(self, path: str) -> tuple[Oid, os.stat_result]:
-        """``put_file`` for callers that want the status the file had when it was read."""
-        return self._put(path, None)
+    def put_observed(self, path: str, *, hint: str | None = None) -> tuple[Oid, os.stat_result]:
+        """``put_file`` for callers that want the status the file had when it was read.
+
+        ``hint`` is a digest the file may well still have: a large file is then compared before it is copied.
+        """
+        return self._put(path, None, hint)
 
     def reuse(self, oid: Oid, size: int | None) -> bool:
         """Whether a good object is here already; if so its mtime becomes now, so that gc sees it is in use.
@@ -292,15 +295,18 @@ class LocalStore:
             stamp(path)
             self.remember(oid, os.lstat(path))
 
-    def _put(self, path: str, expect: Oid | None) -> tuple[Oid, os.stat_result]:
+    def _put(self, path: str, expect: Oid | None, hint: str | None = None) -> tuple[Oid, os.stat_result]:
         """Hashes and stores a file; a file that changes meanwhile is looked at again, a few times."""
         for attempt in range(_ATTEMPTS):
             try:
                 with explained(path):
                     fd, status = open_regular(path)
                     try:
-                        take = self._take_small if status.st_size <= SMALL_BYTES else self._take_large
-                        return take(fd, path, status, expect), status
+                        if status.st_size <= SMALL_BYTES:
+                            return self._take_small(fd, path, status, expect), status
+                        if hint is not None and self._is_still(fd, path, status, hint):
+                            return Oid(self.algo, hint), status
+                        return self._take_large(fd, path, status, expect), status
                     finally:
                         os.close(fd)
             except Changed:
@@ -375,6 +381,17 @@ class LocalStore:
                 hint="use a stronger hash for this project: sha256",
             )
         return True
+
+    def _is_still(self, fd: int, path: str, status: os.stat_result, hint: str) -> bool:
+        """Whether an open file holds just what the object ``hint`` does, which is then in use again."""
+        oid = Oid(self.algo, hint)
+        if not self.has(oid):
+            return False
+        with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
+            digest, size = hash_stream(file, self.algo)
+        check_unchanged(path, status, os.fstat(fd), size)
+        os.lseek(fd, 0, os.SEEK_SET)
+        return digest == hint and self.reuse(oid, size)
 
     def _take_large(self, fd: int, path: str, status: os.stat_result, expect: Oid | None) -> Oid:
         """Hashes and copies in one pass, or clones first and hashes the clone, which cannot change any more."""

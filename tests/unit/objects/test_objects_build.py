@@ -219,6 +219,25 @@ def test_known_files_are_put_when_the_store_lacks_them_and_not_read_when_it_does
     assert [path for path in reads if not path.endswith(".dir")] == []
 
 
+def test_a_large_file_that_was_only_touched_is_not_copied_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path, {"large": b"x" * 3_000_000}) / "large"
+    settle()
+    cache = StatCache(None)
+    store = LocalStore(tmp_path / "cache", "md5", statcache=cache)
+    first = observe(str(path), algo="md5", statcache=cache, store=store)
+    os.utime(path, (1000, 1000))
+    settle()
+    monkeypatch.setattr(LocalStore, "_create", None)  # makes every new object fail
+    assert observe(str(path), algo="md5", statcache=cache, store=store) == first
+    monkeypatch.undo()
+    for data in (b"y" * 3_000_000, b"z" * 2_000_000):
+        path.write_bytes(data)
+        found = observe(str(path), algo="md5", statcache=cache, store=store)
+        assert found is not None and store.read(found.entry.oid) == data
+
+
 def test_adding_again_mends_a_damaged_object(tmp_path: Path) -> None:
     top = make(tmp_path / "d", {"a": b"good", "b": b"other"})
     settle()
