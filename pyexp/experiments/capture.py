@@ -209,18 +209,27 @@ def _preflight(
                 )
 
 
+# What an interpreter is given to run; data a command names is left to deps, for it may be what the command writes.
+_SCRIPTS = (".py", ".sh", ".bash", ".zsh", ".r", ".jl", ".pl", ".rb", ".js", ".ts", ".lua", ".ipynb", ".sql", ".awk")
+_OPERATORS = frozenset(("&&", "||", ";", "|", "&", "(", "{", "!"))
+
+
 def _scripts(project: Project, stage: StageSpec) -> Iterable[str]:
-    """Files of the project that a stage's command line names, whether or not they are listed as deps."""
+    """Programs and scripts of the project that a stage's command lines run, whether or not they are listed as deps."""
     for line in stage.commands:
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
         try:
-            words = shlex.split(line)
+            words = list(lexer)
         except ValueError:
-            words = line.split()
-        for word in words:
-            if word and not os.path.isabs(word) and "://" not in word and len(word) < 1000:
-                relpath = stage.relpath(word)
-                if not relpath.startswith("..") and os.path.isfile(project.path(relpath)):
-                    yield relpath
+            continue  # quoting only the shell understands
+        for before, word in zip(("&&", *words), words):
+            is_script = before in _OPERATORS or word.lower().endswith(_SCRIPTS)
+            if not is_script or before.startswith(">") or os.path.isabs(word) or "://" in word or len(word) > 1000:
+                continue
+            relpath = stage.relpath(word)
+            if not relpath.startswith("..") and os.path.isfile(project.path(relpath)):
+                yield relpath
 
 
 def _cached_elsewhere(pipeline: Pipeline, workspace: Workspace, relpath: str) -> bool:

@@ -176,6 +176,22 @@ def test_a_dependency_that_git_ignores_stops_the_queueing_by_name(space) -> None
     assert caught.value.hint == "copy it along: -C secret.txt"
 
 
+@pytest.mark.parametrize("cmd", ["sh tool.sh", "true && ./tool.sh", "python3 tool.py --x 1"])
+def test_an_untracked_script_stops_the_queueing_by_name(space, cmd: str) -> None:
+    for name in ("tool.sh", "tool.py"):
+        space.put(name, "#\n")
+    space.put("dvc.yaml", space.read("dvc.yaml").replace("cat raw.txt > data.txt", cmd))
+    with pytest.raises(PyexpError, match=r"stage 'copy' runs 'tool\.(sh|py)', which git does not track"):
+        pyexp.run(space.project(), queue=True)
+
+
+def test_an_untracked_file_that_a_command_writes_is_no_script(space) -> None:
+    space.put("run.log", "old\n")
+    space.put("dvc.yaml", space.read("dvc.yaml").replace("cat raw.txt > data.txt", "cat raw.txt > data.txt 2> run.log"))
+    pyexp.run(space.project(), queue=True, name="q")
+    assert pyexp.run_all(space.project()).done == ["q"]
+
+
 def test_a_copied_file_is_there_for_the_run_and_in_no_git_object(space) -> None:
     space.put("secret.txt", "hush-hush\n")
     space.put(".gitignore", "secret.txt\n")

@@ -38,7 +38,7 @@ def test_an_empty_file_has_no_values(path: str) -> None:
     ("path", "text", "line"),
     [
         ("p.yaml", "a: [", None),
-        ("p.json", '{"a": 1,\n}', 2),
+        ("p.json", '{"a": 1,\n"b" 2}', 2),
         ("p.json", '{"a": 1, "a": 2}', None),
         ("p.json", "[" * 100_000, None),
         ("p.json", '{"a": ' + "1" * 5000 + "}", None),
