@@ -24,6 +24,17 @@ TABLE: dict[str, tuple[str, str]] = {
     "checkout": ("data", "bring tracked outputs into the workspace from the cache"),
     "commit": ("data", "record outputs as they are"),
     "status": ("data", "show which stages and data have changed, and why"),
+    "data status": ("datastatus", "show what became of tracked data: since the last commit, and since it was recorded"),
+    "diff": ("datastatus", "compare the tracked data of two revisions, or of one and the workspace"),
+    "push": ("share", "send data to a remote"),
+    "pull": ("share", "bring data from a remote into the workspace"),
+    "fetch": ("share", "bring data from a remote into the cache"),
+    "remote add": ("remote", "add a remote: a place where data is shared"),
+    "remote default": ("remote", "say which remote is used when none is named"),
+    "remote modify": ("remote", "change a remote's options"),
+    "remote list": ("remote", "list remotes"),
+    "remote remove": ("remote", "remove a remote from the configuration"),
+    "remote rename": ("remote", "give a remote another name"),
     "gc": ("gc", "remove cached objects that nothing needs"),
     "repro": ("pipeline", "run what is out of date"),
     "stage add": ("pipeline", "write a stage into dvc.yaml"),
@@ -43,6 +54,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "exp remove": ("exp_manage", "remove experiments"),
     "exp rename": ("exp_manage", "rename an experiment"),
     "exp save": ("exp_manage", "keep the workspace as it is as an experiment"),
+    "exp push": ("share", "send experiments and their data to remotes"),
+    "exp pull": ("share", "bring experiments and their data from remotes"),
     "exp gc": ("exp_manage", "remove the experiments of other commits"),
     "queue start": ("queue", "start workers that go on in the background"),
     "queue stop": ("queue", "stop the workers"),
@@ -59,13 +72,23 @@ TABLE: dict[str, tuple[str, str]] = {
     "version": ("admin", "print versions and what this project uses"),
     "completion": ("admin", "print a shell's completion script"),
 }
-ALIASES = {"rm": "remove", "doctor": "version", "exp rm": "exp remove", "exp ls": "exp list", "experiments": "exp"}
+ALIASES = {
+    "rm": "remove",
+    "doctor": "version",
+    "exp rm": "exp remove",
+    "exp ls": "exp list",
+    "remote ls": "remote list",
+    "remote rm": "remote remove",
+    "experiments": "exp",
+}
 GROUPS = {
     "exp": "run, compare and manage experiments",
     "queue": "look after queued experiments",
     "stage": "write and list stages",
     "params": "compare params",
     "metrics": "show and compare metrics",
+    "remote": "say where data is shared",
+    "data": "look at tracked data",
 }
 
 _GLOBAL = """options:
