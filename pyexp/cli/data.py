@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pyexp.cli import tables
 from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
+from pyexp.cli.shared_options import positive
 from pyexp.errors import UsageError
 from pyexp.model import StageSpec
 from pyexp.pipeline import data
@@ -128,10 +129,26 @@ def add_status(parser: ArgumentParser) -> None:
     parser.add_argument("-d", "--with-deps", action="store_true", help="what the targets need, too")
     parser.add_argument("-R", "--recursive", action="store_true", help="everything in the named directories")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("-c", "--cloud", action="store_true", help="compare the cache with a remote instead")
+    scope = parser.add_argument_group("with --cloud")
+    scope.add_argument("-a", "--all-branches", action="store_true", help="data of all branches, too")
+    scope.add_argument("-T", "--all-tags", action="store_true", help="data of all tags, too")
+    scope.add_argument("-A", "--all-commits", action="store_true", help="data of all commits, too")
+    scope.add_argument("--all-experiments", action="store_true", help="data of all experiments, too")
+    scope.add_argument("-r", "--remote", metavar="NAME", help="which remote (default: core.remote)")
+    scope.add_argument("-j", "--jobs", type=positive, metavar="N", help="how many questions at a time")
     parser.set_defaults(run=_status)
 
 
+_CLOUD = ("remote", "jobs", "all_branches", "all_tags", "all_commits", "all_experiments")
+
+
 def _status(args: Namespace, console: Console) -> int:
+    # DVC takes -r, -a, -T and -A for --cloud, too.
+    if args.cloud or any(getattr(args, name) for name in _CLOUD):
+        from pyexp.cli import share  # only a look at a remote pays for it
+
+        return share.status(args, console)
     with opened(args) as where:
         found = data.status(
             where.project, args.targets, cwd=where.cwd, with_deps=args.with_deps, recursive=args.recursive

@@ -45,6 +45,7 @@ def add_remove(parser: ArgumentParser) -> None:
     parser.add_argument("experiment", nargs="*", help="experiments or queued tasks")
     parser.add_argument("--queue", action="store_true", help="all queued experiments")
     parser.add_argument("--keep", action="store_true", help="remove all but the named ones")
+    parser.add_argument("-g", "--git-remote", metavar="REMOTE", help="remove them there, not here")
     add_scope_options(parser, branches=False)
     parser.set_defaults(run=_remove)
 
@@ -54,11 +55,26 @@ def _remove(args: Namespace, console: Console) -> int:
         raise UsageError("give names, or one of -A, --rev and --queue, not both")
     if args.num != 1 and not args.rev:
         raise UsageError("-n goes with --rev", hint="for instance: --rev HEAD -n 2")
+    if args.git_remote and args.queue:
+        raise UsageError("--queue and --git-remote exclude each other", hint="the queue is here only")
     selection = manage.Selection(tuple(args.experiment), tuple(args.rev), args.num, args.all_commits, args.keep)
+    if args.git_remote:
+        return _remove_there(args, selection, console)
     with opened(args) as where:
         gone = manage.remove(where.project, selection, queued=args.queue)
     console.info(f"Removed experiments: {_listed(gone)}" if gone else "No experiments to remove.")
     return 0
+
+
+def _remove_there(args: Namespace, selection: manage.Selection, console: Console) -> int:
+    from pyexp.experiments import share  # only what goes to a remote pays for it
+
+    with opened(args) as where:
+        gone, refused = share.remove(where.project, args.git_remote, selection)
+    console.info(f"Removed experiments: {_listed(gone)}" if gone else "No experiments to remove.")
+    for name, why in refused.items():
+        console.failure(f"experiment '{name}' was not removed: {why}")
+    return 1 if refused else 0
 
 
 def _listed(names: list[str]) -> str:

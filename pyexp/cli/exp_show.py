@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 
 from pyexp.cli import render, tables
 from pyexp.cli.console import Console
-from pyexp.cli.opening import opened
+from pyexp.cli.opening import Opened, opened
 from pyexp.cli.shared_options import add_diff_format, add_scope_options, diff_table
 from pyexp.errors import UsageError
 from pyexp.experiments import collect, manage, table
@@ -146,6 +146,7 @@ def _diff(args: Namespace, console: Console) -> int:
 
 
 def add_list(parser: ArgumentParser) -> None:
+    parser.add_argument("git_remote", nargs="?", help="list those of a git remote instead")
     add_scope_options(parser, branches=False)
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--name-only", "--names-only", action="store_true", help="print only names")
@@ -154,8 +155,12 @@ def add_list(parser: ArgumentParser) -> None:
 
 
 def _list(args: Namespace, console: Console) -> int:
+    if args.git_remote and args.sha_only:
+        raise UsageError("--sha-only goes with the experiments that are here", hint="leave the remote out")
     with opened(args) as where:
         selection = manage.Selection((), tuple(args.rev), args.num, args.all_commits)
+        if args.git_remote:
+            return _list_remote(where, selection, args, console)
         found = manage.select(where.project, selection)
         repo = where.project.require_git()
         last = None
@@ -167,6 +172,18 @@ def _list(args: Namespace, console: Console) -> int:
                 console.out(f"{repo.describe(exp.baseline) or exp.baseline[:7]}:")
                 last = exp.baseline
             console.out(f"\t{exp.sha[:7]} [{exp.name}]")
+    return 0
+
+
+def _list_remote(where: Opened, selection: manage.Selection, args: Namespace, console: Console) -> int:
+    from pyexp.experiments import share  # only a listing of a remote pays for it
+
+    last = None
+    for exp in share.choose(where.project, share.listed(where.project, args.git_remote), selection):
+        if not args.name_only and exp.baseline != last:
+            console.out(f"{share.title(where.project, exp.baseline)}:")
+            last = exp.baseline
+        console.out(exp.name if args.name_only else f"\t{exp.name}")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
+from pyexp.cli import tables
 from pyexp.cli.console import Console, size
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.shared_options import add_scope_options, positive
@@ -147,6 +148,22 @@ def tell_incomplete(report: Report, console: Console, verb: str) -> int:
 
 def _some(lines: Sequence[str]) -> list[str]:
     return [*lines[:SHOWN], *([f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else [])]
+
+
+def status(args: Namespace, console: Console) -> int:
+    """``status --cloud``."""
+    with opened(args) as where:
+        how = exchange.How(args.remote, args.jobs)
+        found = exchange.compare(where.project, what(where, args), how, on_event=console.event)
+        shown = args.remote or where.project.config.get("core.remote") or "their own remotes"
+    if args.json:
+        if not console.quiet:
+            console.out(tables.to_json(found))
+    elif not found:
+        console.info(f"Cache and remote '{shown}' are in sync.")
+    elif not console.quiet:
+        console.out("\n".join(f"\t{f'{state}:':<20}{printable(path)}" for path, state in found.items()))
+    return 1 if console.quiet and found else 0
 
 
 # -- experiments -----------------------------------------------------------------------------------------------------
