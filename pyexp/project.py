@@ -148,7 +148,11 @@ class Project:
         name = algo or self.algo
         if name not in self._stores:
             self._stores[name] = LocalStore(
-                self.cache_dir, name, layout="legacy" if name == "md5-dos2unix" else "files", links=self.links
+                self.cache_dir,
+                name,
+                layout="legacy" if name == "md5-dos2unix" else "files",
+                links=self.links,
+                statcache=self.statcache,
             )
         return self._stores[name]
 

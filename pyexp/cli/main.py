@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import signal
 import sys
@@ -102,6 +103,8 @@ _GLOBAL = """options:
 
 def entry() -> NoReturn:
     """The console script."""
+    # Many small records live as long as the command: looking through them for garbage cycles costs up to 40 %.
+    gc.set_threshold(100_000, 50, 50)
     sys.exit(main(sys.argv[1:]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -364,7 +365,8 @@ def gc_cache(project: Project, scope: CacheScope, *, dry: bool = False) -> dict[
             "nothing says which objects to keep",
             hint="give -w, -a, -T, -A, --all-experiments, --rev REV or --date YYYY-MM-DD",
         )
-    began = projects.oldest_live(project)
+    # What is stored from now on may belong to a command that starts after we have looked for living ones.
+    began = min(filter(None, (projects.oldest_live(project), time.time())))
     reader: Reader = WorkspaceReader(project)
     entries = set(data.recorded_entries(reader, _records(reader.pipeline_files())))
     for commit in _commits(project, scope):
