@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pyexp.errors import CorruptObject, MissingObject, PyexpError
+from pyexp.errors import CorruptObject, MissingObject, PyexpError, RemoteError
 from pyexp.events import Note, OnEvent, null
 from pyexp.model import Content, Oid, Tree
 from pyexp.objects import checkout as objects_checkout
@@ -152,9 +152,11 @@ def fetch(project: Project, what: What = What(), how: How = How(), *, on_event: 
         optional += runs.needed(project)
     wanted = [need for need in wanted if need.push]
     report = share.bring(project, wanted, remote=how.remote, jobs=how.jobs, on_event=on_event)
-    if optional:
+    try:
         extra = share.bring(project, optional, remote=how.remote, jobs=how.jobs, on_event=on_event)
         report += Report(extra.count, extra.size_bytes, (), extra.failed)
+    except RemoteError as error:
+        on_event(Note(str(error), "warning"))
     return report
 
 
