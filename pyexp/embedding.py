@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
 from pyexp.events import OnEvent, null
-from pyexp.experiments import collect, manage, table
+from pyexp.experiments import applying, collect, manage, table
 from pyexp.experiments import executors as pool
 from pyexp.experiments import run as running
+from pyexp.experiments.applying import Applied
 from pyexp.experiments.capture import Request
 from pyexp.experiments.collect import Baseline, Scope
 from pyexp.experiments.executors import Summary
-from pyexp.experiments.manage import Applied, CacheScope, Selection
+from pyexp.experiments.manage import CacheScope, Selection
 from pyexp.experiments.run import Outcome
 from pyexp.experiments.table import Diff
 from pyexp.model import ExpRef, StageSpec, Task
@@ -125,7 +126,7 @@ def diff(project: Project, old: str = "HEAD", new: str = "workspace") -> Diff:
 
 def apply(project: Project, experiment: str, *, force: bool = False, on_event: OnEvent = null) -> Applied:
     """Brings an experiment's files and outputs into the workspace; raises UnsafeCheckout before anything is lost."""
-    return manage.apply(project, experiment, force=force, on_event=on_event)
+    return applying.apply(project, experiment, force=force, on_event=on_event)
 
 
 def remove(project: Project, *experiments: str) -> list[str]:

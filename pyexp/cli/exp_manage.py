@@ -9,7 +9,7 @@ from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
 from pyexp.cli.shared_options import add_scope_options
 from pyexp.errors import UsageError
-from pyexp.experiments import manage
+from pyexp.experiments import applying, manage
 
 
 def add_apply(parser: ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def add_apply(parser: ArgumentParser) -> None:
 
 def _apply(args: Namespace, console: Console) -> int:
     with opened(args) as where:
-        done = manage.apply(where.project, args.experiment, force=args.force, on_event=console.event)
+        done = applying.apply(where.project, args.experiment, force=args.force, on_event=console.event)
     if done.missing:
         console.warn(f"the cache does not have: {', '.join(done.missing)} - fetch it, or make it again: pyexp repro")
     console.info(f"Changes for experiment '{args.experiment}' have been applied to your current workspace.")

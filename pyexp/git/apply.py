@@ -50,7 +50,7 @@ class Plan:
 def plan_apply(repo: Repo, target_tree: str, *, saved: Saved, old_tree: str | None = None) -> Plan:
     """Looks at what putting the tree's files in place of the tracked ones would take; touches nothing.
 
-    Tracked is what index or HEAD lists; ``old_tree`` stands for HEAD's tree. Bytes may go when they are the index's or
+    Tracked is what HEAD lists; ``old_tree`` stands for HEAD's tree. What else the index lists stays. Bytes may go when they are the index's or
     HEAD's for the path, or when ``saved(relpath, blob_sha)`` says so.
     """
     target = objects.flatten(repo, target_tree)
@@ -62,7 +62,8 @@ def plan_apply(repo: Repo, target_tree: str, *, saved: Saved, old_tree: str | No
     plan = Planner(Files(repo), target, committed, saved)
     for path, entry in target.items():
         plan.look_at_wanted(path, entry)
-    for path in {*committed, *plan.files.index.entries}:
+    # What is staged and in neither tree is new: the target knows nothing of it, so it stays, as an untracked file does.
+    for path in committed:
         if path not in target:
             plan.look_at_unwanted(path)
     return Plan(target_tree, plan.write, tuple(sorted(plan.remove)), tuple(sorted(plan.offenders)))

@@ -22,7 +22,7 @@ from pyexp.objects.statcache import StatCache
 from pyexp.objects.store import LocalStore
 from pyexp.objects.writer import Writer
 
-__all__ = ["Action", "Changes", "checkout", "plan", "unsaved"]
+__all__ = ["Action", "Changes", "checkout", "plan", "unsaved", "would_lose"]
 
 
 def checkout(
@@ -57,7 +57,7 @@ def checkout(
             have = None
             actions = plan(want, None)
         if not force:
-            lost = [] if linked else [*unsaved(actions, have, store), *obstacles(path, actions)]
+            lost = [] if linked else _lost(path, actions, have, store)
             if linked and want is not None and os.path.exists(path):
                 lost = [""]
             _refuse(path, root, lost)
@@ -74,6 +74,23 @@ def checkout(
             return writer.run(actions, again, want)
     finally:
         places.close()
+
+
+def would_lose(
+    path: str,
+    want: Content,
+    *,
+    store: LocalStore,
+    statcache: StatCache | None = None,
+    ignore: Callable[[str, bool], bool] | None = None,
+) -> list[str]:
+    """Relpaths below ``path`` ('' for itself) whose bytes are saved nowhere and would go if it came to hold ``want``."""
+    have, _ = _observe(path, store.algo, statcache if statcache is not None else StatCache(None), ignore, null)
+    return _lost(path, plan(want, have), have, store)
+
+
+def _lost(path: str, actions: Sequence[Action], have: Content | None, store: LocalStore) -> list[str]:
+    return [*unsaved(actions, have, store), *obstacles(path, actions)]
 
 
 def _observe(

@@ -105,6 +105,19 @@ class Workspace:
             return False
         return not store.missing({Oid(tree.algo, file.hex) for file in tree.files.values()})
 
+    def would_lose(self, relpath: str, entry: Entry) -> list[str]:
+        """The paths that ``restore`` would refuse to overwrite: their bytes are saved nowhere."""
+        project = self.project
+        store = project.store(entry.oid.algo)
+        lost = checkout.would_lose(
+            project.path(relpath),
+            store.load(entry),
+            store=store,
+            statcache=project.statcache,
+            ignore=project.ignored_below(relpath),
+        )
+        return [f"{relpath}/{below}" if below else relpath for below in lost]
+
     def restore(
         self, relpath: str, entry: Entry | None, *, force: bool = False, relink: bool = False
     ) -> checkout.Changes:
