@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pyexp.cli import tables
 from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
-from pyexp.cli.shared_options import add_scope_options
+from pyexp.cli.shared_options import add_scope_options, share_new
 from pyexp.errors import UsageError
 from pyexp.experiments import applying, manage
 
@@ -127,10 +127,12 @@ def _save(args: Namespace, console: Console) -> int:
             cwd=where.cwd,
             on_event=console.event,
         )
-    if args.json:
-        console.out(tables.to_json({"ref": outcome.sha}))
-    else:
-        console.info(f"Experiment has been saved as: {outcome.name}")
+        if args.json:
+            console.out(tables.to_json({"ref": outcome.sha}))
+        else:
+            console.info(f"Experiment has been saved as: {outcome.name}")
+        console.quiet = console.quiet or args.json
+        share_new(where, outcome.name, console)
     return 0
 
 

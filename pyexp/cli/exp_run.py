@@ -10,7 +10,7 @@ from typing import BinaryIO
 from pyexp.cli.console import Console
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.repro_options import add_repro_options, repro_options
-from pyexp.cli.shared_options import positive
+from pyexp.cli.shared_options import positive, share_new
 from pyexp.errors import UsageError
 from pyexp.events import Event, log_line
 from pyexp.experiments import capture, run
@@ -49,7 +49,7 @@ def add_run(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="with --queue: end the run after that time")
     parser.add_argument(
-        "--retries", type=int, default=0, metavar="N", help="with --queue: try a failed run N times more"
+        "--retries", type=_count, default=0, metavar="N", help="with --queue: try a failed run N times more"
     )
     parser.add_argument("--temp", action="store_true", help="run beside the workspace, which stays as it is")
     parser.add_argument("-m", "--message", help="the message of the experiment's commit")
@@ -74,6 +74,12 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"'{text}' is not a number of retries", hint="give a whole number from 0")
+    return int(text)
+
+
 def _run(args: Namespace, console: Console) -> int:
     _check(args)
     with opened(args) as where:
@@ -88,18 +94,34 @@ def _run(args: Namespace, console: Console) -> int:
 
 
 def _check(args: Namespace) -> None:
+    _check_combinations(args)
     if args.copy_paths and not (args.temp or args.queue):
         raise UsageError(
             "-C/--copy-paths goes with --temp or --queue", hint="a run in the workspace has the file already"
         )
-    if args.run_all and (args.queue or args.temp or args.set_param or args.name or args.targets):
-        raise UsageError("--run-all runs what is queued, as it was queued", hint="queue first, then: exp run --run-all")
     if (args.timeout or args.retries) and not args.queue:
         raise UsageError("--timeout and --retries go with --queue")
     if args.slots and not args.run_all:
         raise UsageError("--slots goes with --run-all", hint="or start workers: pyexp queue start --slots …")
     if args.temp and args.queue:
         raise UsageError("--temp and --queue exclude each other")
+
+
+# What says how an experiment runs is said when it is queued.
+_OF_ONE_RUN = (
+    *("queue", "temp", "set_param", "name", "targets", "message", "force", "interactive", "single_item", "pipeline"),
+    *("all_pipelines", "recursive", "downstream", "force_downstream", "pull", "allow_missing", "dry", "keep_going"),
+    "ignore_errors",
+)
+
+
+def _check_combinations(args: Namespace) -> None:
+    if args.run_all and any(getattr(args, name) for name in _OF_ONE_RUN):
+        raise UsageError("--run-all runs what is queued, as it was queued", hint="queue first, then: exp run --run-all")
+    if args.queue and args.dry:
+        raise UsageError("--dry queues nothing", hint="leave out --queue to see what would run")
+    if args.interactive and (args.queue or args.temp):
+        raise UsageError("--interactive asks here, for a run in the workspace", hint="leave out --queue and --temp")
 
 
 def _request(where: Opened, args: Namespace) -> capture.Request:
@@ -133,6 +155,7 @@ def _here_or_beside(where: Opened, request: capture.Request, args: Namespace, co
         )
     else:
         console.info("Experiment results have been applied to your workspace.")
+    share_new(where, outcome.name, console)
     return 0
 
 
@@ -184,8 +207,8 @@ def _dry(where: Opened, request: capture.Request, console: Console) -> int:
 
 
 def _queue(where: Opened, request: capture.Request, console: Console) -> int:
-    run.warn_untracked(where.project.require_git(), console.event)
     tasks = run.enqueue(where.project, request, env=_passed_env(where))
+    run.warn_untracked(where.project.require_git(), console.event)
     for task in tasks:
         if task.overrides:
             by_file: dict[str, list[str]] = {}
@@ -217,6 +240,8 @@ def _run_all(where: Opened, args: Namespace, console: Console) -> int:
         summary = executors.run_all(where.project, jobs=args.jobs, slots=slots, on_event=console.event)
     if summary.done:
         console.info(f"\nRan experiment(s): {', '.join(summary.done)}")
+        for name in summary.done:
+            share_new(where, name, console)
     if summary.failed:
         names = ", ".join(summary.failed)
         console.failure(f"failed to reproduce experiment(s): {names} - see why: pyexp queue logs {summary.failed[0]}")

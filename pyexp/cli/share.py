@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from pyexp.cli import tables
 from pyexp.cli.console import Console, size
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.shared_options import add_scope_options, positive
-from pyexp.errors import UsageError
+from pyexp.errors import PyexpError, UsageError
 from pyexp.experiments import share as experiments_share
 from pyexp.experiments.manage import Selection
 from pyexp.git.config import shown_url
@@ -212,7 +213,7 @@ def tell_pushed(done: experiments_share.Exchanged, git_remote: str, console: Con
     if done.same:
         verb = "is" if len(done.same) == 1 else "are"
         console.info(f"Experiment {_listed(done.same)} {verb} up to date on Git remote '{shown_url(git_remote)}'.")
-    if not (done.moved or done.same):
+    if not (done.moved or done.same or done.held_back):
         console.info("No experiments to push.")
     return _tell_rest(done, "push", console)
 
@@ -226,7 +227,30 @@ def _tell_rest(done: experiments_share.Exchanged, verb: str, console: Console) -
         if counted:
             console.info(counted)
         code = tell_incomplete(done.report, console, verb) or code
+    if done.held_back:
+        console.failure(
+            f"not pushed, for their data did not arrive: {_listed(done.held_back)} - try again, or: --no-cache"
+        )
     return code
+
+
+def auto_push(where: Opened, name: str, console: Console) -> None:
+    """Pushes an experiment that was just made, when ``exp.auto_push`` says so; what fails is only a warning."""
+    config = where.project.config
+    wanted = os.environ.get("DVC_EXP_AUTO_PUSH", config.get("exp.auto_push") or "").lower()
+    if wanted not in ("true", "yes", "on", "1"):
+        return
+    git_remote = os.environ.get("DVC_EXP_GIT_REMOTE") or config.get("exp.git_remote") or "origin"
+    console.info(f"Pushing experiment '{name}' to '{shown_url(git_remote)}'. Ctrl+C cancels that, not the experiment.")
+    try:
+        done = experiments_share.push(
+            where.project, git_remote, Selection((name,)), how=exchange.How(run_cache=True), on_event=console.event
+        )
+        tell_pushed(done, git_remote, console)
+    except PyexpError as error:
+        console.warn(f"the experiment was not pushed: {error}{f' - {error.hint}' if error.hint else ''}")
+    except KeyboardInterrupt:
+        console.warn("the experiment was not pushed: interrupted")
 
 
 def add_exp_pull(parser: ArgumentParser) -> None:

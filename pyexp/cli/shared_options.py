@@ -1,10 +1,13 @@
-"""Options and tables that several commands share."""
+"""Options, tables and steps that several commands share."""
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 
 from pyexp.cli import tables
+from pyexp.cli.console import Console
+from pyexp.cli.opening import Opened
 from pyexp.errors import UsageError
 
 
@@ -37,3 +40,11 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"'{text}' is not a number of jobs", hint="give a whole number from 1")
     return int(text)
+
+
+def share_new(where: Opened, name: str, console: Console) -> None:
+    """Pushes a new experiment, if the configuration may ask for that."""
+    if "DVC_EXP_AUTO_PUSH" in os.environ or where.project.config.get("exp.auto_push"):
+        from pyexp.cli import share  # only who shares at once pays for it
+
+        share.auto_push(where, name, console)

@@ -29,12 +29,13 @@ class _Mover(Protocol):
 class Exchanged:
     """Experiments that moved, that were the same on both sides, and that were refused, each with the reason.
 
-    ``report`` tells of their data, None when it was not asked for or no remote for data is configured.
+    ``held_back`` are those whose data could not be sent. ``report`` tells of their data, None when it was not asked for or no remote for data is configured.
     """
 
     moved: tuple[str, ...] = ()
     same: tuple[str, ...] = ()
     refused: dict[str, str] = field(default_factory=dict)
+    held_back: tuple[str, ...] = ()
     report: Report | None = None
 
 
@@ -81,8 +82,8 @@ def push(
 ) -> Exchanged:
     """Sends experiments (default: HEAD's), their data first, so that nobody finds an experiment without it.
 
-    One that is another line of commits there is refused unless ``force``. Raises RemoteError when a remote cannot be
-    reached; then nothing names data that did not arrive.
+    One that is another line of commits there is refused unless ``force``. When data cannot be sent, experiments are
+    held back; data that is lost, here and there, is only told of. Raises RemoteError when a remote cannot be reached.
     """
     from pyexp.git import sync  # seam: what needs no network does not load its modules
 
@@ -93,6 +94,9 @@ def push(
     there = sync.list_remote(repo, git_remote, names.PREFIX)
     going = [exp for exp in chosen if there.get(exp.ref) != exp.sha]
     report = _data(project, [exp.sha for exp in chosen], how, exchange.push, on_event) if cache else None
+    if report is not None and report.failed:
+        same = tuple(exp.name for exp in chosen if exp not in set(going))
+        return Exchanged((), same, held_back=tuple(exp.name for exp in going), report=report)
     outcomes = sync.push(repo, git_remote, {exp.ref: exp.sha for exp in going}, force=force) if going else {}
     return _sorted(chosen, going, outcomes, report)
 
@@ -105,7 +109,7 @@ def _sorted(
         tuple(exp.name for exp in going if outcomes.get(exp.ref) is None),
         tuple(exp.name for exp in chosen if exp not in set(going)),
         refused,
-        report,
+        report=report,
     )
 
 

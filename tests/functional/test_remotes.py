@@ -12,7 +12,6 @@ import pytest
 from functional.conftest import Space
 
 
-
 def ok(space: Space, *args: str) -> str:
     done = space.cli(*args)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,286 @@
+"""Two people: Ann pushes experiments with their data, Bob in a clone of his own lists, pulls, shows and applies them."""
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from wsgiref.simple_server import WSGIServer, make_server
+
+import pytest
+from dulwich.repo import Repo as DulwichRepo
+from dulwich.server import DictBackend
+from dulwich.web import WSGIRequestHandlerLogger, make_wsgi_chain
+from functional.conftest import Space
+
+TOKEN = "tok_123"
+
+
+def ok(space: Space, *args: str, env: dict[str, str] | None = None) -> str:
+    done = space.cli(*args, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class Quiet(WSGIRequestHandlerLogger):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def running(server: WSGIServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def served(path: Path, token: str | None = None) -> Iterator[str]:
+    """A smart HTTP server for one bare repository; with ``token`` it asks for it."""
+
+    with DulwichRepo(str(path)) as inner:
+        inner_app = make_wsgi_chain(DictBackend({"/r.git": inner}))
+        expected = "Basic " + base64.b64encode(f"ann:{token}".encode()).decode()
+
+        def app(environ: dict, start: Callable):  # type: ignore[type-arg, no-untyped-def]
+            if token is not None and environ.get("HTTP_AUTHORIZATION") != expected:
+                start("401 Unauthorized", [("WWW-Authenticate", 'Basic realm="git"'), ("Content-Length", "0")])
+                return [b""]
+            return inner_app(environ, start)
+
+        server = make_server("127.0.0.1", 0, app, server_class=WSGIServer, handler_class=Quiet)
+        with running(server):
+            yield f"http://127.0.0.1:{server.server_port}/r.git"
+
+
+@contextmanager
+def served_by_git(path: Path) -> Iterator[str]:
+    """The same by git's own server, which knows more of the protocol."""
+
+    def app(environ: dict, start: Callable):  # type: ignore[type-arg, no-untyped-def]
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        names = ("REQUEST_METHOD", "QUERY_STRING", "CONTENT_TYPE", "PATH_INFO", "HTTP_GIT_PROTOCOL", "REMOTE_ADDR")
+        done = subprocess.run(
+            ["git", "http-backend"],
+            input=environ["wsgi.input"].read(length),
+            capture_output=True,
+            env={
+                **os.environ,
+                **{name: environ[name] for name in names if name in environ},
+                "CONTENT_LENGTH": str(length),
+                "HTTP_CONTENT_ENCODING": environ.get("HTTP_CONTENT_ENCODING", ""),
+                "GIT_PROJECT_ROOT": str(path.parent),
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "REMOTE_USER": "ann",
+            },
+        )
+        head, _, body = done.stdout.partition(b"\r\n\r\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
+        start(fields.pop("Status", "200 OK"), list(fields.items()))
+        return [body]
+
+    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
+    with running(server):
+        yield f"http://127.0.0.1:{server.server_port}/{path.name}"
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    path = tmp_path / "origin.git"
+    path.mkdir()
+    DulwichRepo.init_bare(str(path), default_branch=b"master").close()
+    return path
+
+
+@pytest.fixture(params=["path", "http"])
+def url(request: pytest.FixtureRequest, bare: Path) -> Iterator[str]:
+    if request.param == "path":
+        yield str(bare)
+        return
+    with served(bare) as found:
+        yield found
+
+
+@pytest.fixture
+def ann(space: Space, url: str, tmp_path: Path) -> Space:
+    """A project with two experiments on one commit, a git remote, and a remote for data."""
+    ok(space, "repro")
+    ok(space, "remote", "add", "-d", "data", str(tmp_path / "store"))
+    space.commit("start")
+    ok(space, "git", "remote", "add", "origin", url)
+    ok(space, "git", "push", "origin")
+    ok(space, "push")
+    ok(space, "exp", "run", "-n", "small", "-S", "lr=0.25")
+    ok(space, "exp", "run", "-n", "large", "-S", "lr=0.75")
+    return space
+
+
+def clone(ann: Space, url: str, tmp_path: Path, *options: str, name: str = "bob") -> Space:
+    done = subprocess.run(
+        [sys.executable, "-m", "pyexp", "git", "clone", *options, url, name],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return Space(tmp_path / name)
+
+
+def forget_cache(space: Space) -> None:
+    for name in (".pyexp", ".dvc"):
+        cache = space.root / name / "cache"
+        if cache.is_dir():
+            subprocess.run(["chmod", "-R", "u+w", str(cache)], check=True)
+            shutil.rmtree(cache)
+
+
+def test_two_people(ann: Space, url: str, tmp_path: Path) -> None:
+    work_together(ann, url, tmp_path)
+
+
+@pytest.mark.git
+@pytest.mark.parametrize("url", ["path"], indirect=True)
+def test_two_people_one_of_them_in_a_shallow_clone(ann: Space, url: str, bare: Path, tmp_path: Path) -> None:
+    subprocess.run(["git", "-C", str(bare), "config", "http.receivepack", "true"], check=True)
+    ann.put("more.txt", "more\n")
+    ann.commit("more history")
+    ann.put("more.txt", "even more\n")
+    ann.commit("even more")
+    ok(ann, "git", "push", "origin")
+    ok(ann, "exp", "run", "-n", "small", "-S", "lr=0.25")
+    with served_by_git(bare) as served:
+        work_together(ann, served, tmp_path, "--depth", "1")
+
+
+def work_together(ann: Space, url: str, tmp_path: Path, *options: str) -> None:
+    told = ok(ann, "exp", "push", "origin", "small")
+    assert "Pushed experiment 'small' to Git remote 'origin'." in told and "1 file pushed" in told
+    assert "'small' is up to date" in ok(ann, "exp", "push", "origin", "small")
+    bob = clone(ann, url, tmp_path, *options)
+    assert ok(bob, "exp", "list", "origin") == "master:\n\tsmall\n"
+    assert ok(bob, "exp", "list") == ""
+    told = ok(bob, "exp", "pull", "origin", "small")
+    assert "Pulled experiment 'small' from Git remote 'origin'." in told and "2 files fetched" in told
+    assert "Up to date: 'small'" in ok(bob, "exp", "pull", "origin")
+    assert bob.experiments() == {"small": ann.experiments()["small"]}
+    assert "small" in ok(bob, "exp", "show", "--csv")
+    ok(bob, "exp", "apply", "small")
+    assert bob.read("model.txt") == "model 0.25\n" and bob.read("params.yaml").startswith("lr: 0.25")
+    ok(bob, "exp", "branch", "small", "mine")
+    # Bob goes on from there; Ann gets what he made.
+    ok(bob, "exp", "run", "-n", "bobs", "-S", "lr=0.125")
+    ok(bob, "exp", "push", "origin", "bobs")
+    assert ok(ann, "exp", "list", "origin", "--name-only") == "bobs\nsmall\n"
+    ok(ann, "exp", "pull", "origin", "bobs")
+    ok(ann, "exp", "apply", "bobs")
+    assert ann.read("model.txt") == "model 0.125\n"
+
+
+def test_the_same_name_twice_is_refused(ann: Space, url: str, tmp_path: Path) -> None:
+    ok(ann, "exp", "push", "origin")
+    bob = clone(ann, url, tmp_path)
+    ok(bob, "pull")
+    ok(bob, "exp", "run", "-n", "small", "-S", "lr=0.5")
+    mine = bob.experiments()["small"]
+    done = bob.cli("exp", "push", "origin", "small")
+    assert done.returncode == 1
+    assert "experiment 'small' was not pushed" in done.stderr and "--force" in done.stderr
+    done = bob.cli("exp", "pull", "origin", "small", "large")
+    assert done.returncode == 1 and "experiment 'small' was not pulled" in done.stderr
+    assert "Pulled experiment 'large'" in done.stdout
+    assert bob.experiments()["small"] == mine
+    ok(bob, "exp", "push", "-f", "origin", "small")
+    ok(ann, "exp", "pull", "-f", "origin", "small")
+    assert ann.experiments()["small"] == mine
+
+
+def test_which_experiments(ann: Space, url: str) -> None:
+    ann.commit("with results")
+    ok(ann, "exp", "run", "-n", "later", "-S", "lr=0.0625")
+    told = ok(ann, "exp", "push", "--no-cache", "origin")
+    assert "'later'" in told and "small" not in told and "pushed (" not in told
+    assert "'large' and 'small'" in ok(ann, "exp", "push", "origin", "--rev", "HEAD~1")
+    assert set(ok(ann, "exp", "list", "origin", "-A", "--name-only").split()) == {"large", "small", "later"}
+    assert (
+        "'largo' is not the name of an experiment - did you mean 'large'?"
+        in ann.cli("exp", "pull", "origin", "largo").stderr
+    )
+    assert "no git remote 'orign'" in ann.cli("exp", "push", "orign").stderr
+    assert ann.cli("exp", "push", "origin", "-A", "large").returncode == 2
+
+
+def test_removed_there_only(ann: Space, url: str) -> None:
+    ok(ann, "exp", "push", "origin")
+    assert ann.cli("exp", "remove", "-g", "origin", "large", "nosuch").returncode == 1
+    assert "Removed experiments: 'large'" in ok(ann, "exp", "remove", "-g", "origin", "large")
+    assert ok(ann, "exp", "list", "origin", "--name-only") == "small\n"
+    assert set(ann.experiments()) == {"small", "large"}
+    assert ann.cli("exp", "remove", "-g", "origin").returncode == 2
+    assert "Removed experiments: 'small'" in ok(ann, "exp", "remove", "-g", "origin", "-A")
+    assert "No experiments to remove." in ok(ann, "exp", "remove", "-g", "origin", "-A")
+
+
+def test_data_that_is_lost_or_has_no_remote_is_told(ann: Space, url: str, tmp_path: Path) -> None:
+    ok(ann, "remote", "default", "-u")
+    done = ann.cli("exp", "push", "origin", "small")
+    assert done.returncode == 0 and "no remote for data is configured" in done.stderr
+    ok(ann, "remote", "default", "data")
+    forget_cache(ann)
+    done = ann.cli("exp", "push", "origin", "large")
+    assert done.returncode == 1 and "model.txt (" in done.stderr
+    bob = clone(ann, url, tmp_path)
+    done = bob.cli("exp", "pull", "origin", "small")
+    assert done.returncode == 1 and "model.txt (" in done.stderr and "not on the remote" in done.stderr
+    assert "small" in bob.experiments()
+    assert ok(bob, "exp", "pull", "--no-cache", "origin", "large").startswith("Pulled experiment 'large'")
+
+
+def test_an_unreachable_data_remote_leaves_the_git_remote_alone(ann: Space, url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ok(ann, "remote", "add", "gone", str(tmp_path / "file" / "below"))
+    assert ann.cli("exp", "push", "-r", "gone", "origin").returncode == 1
+    assert ok(ann, "exp", "list", "origin") == ""
+
+
+def test_pushed_as_soon_as_it_is_made(ann: Space, url: str) -> None:
+    ok(ann, "config", "exp.auto_push", "true")
+    told = ok(ann, "exp", "run", "-n", "auto", "-S", "lr=0.9")
+    assert "Pushed experiment 'auto' to Git remote 'origin'." in told
+    ok(ann, "exp", "save", "-n", "saved")
+    assert ok(ann, "exp", "list", "origin", "--name-only") == "auto\nsaved\n"
+    ok(ann, "config", "exp.git_remote", "nosuch")
+    done = ann.cli("exp", "run", "-n", "alone", "-S", "lr=0.8")
+    assert done.returncode == 0 and "WARNING" in done.stderr and "alone" in ann.experiments()
+    done = ann.cli("exp", "run", "-n", "env", "-S", "lr=0.7", env={"DVC_EXP_GIT_REMOTE": "origin"})
+    assert "Pushed experiment 'env'" in done.stdout
+
+
+def test_data_of_all_experiments(ann: Space, url: str) -> None:
+    assert ok(ann, "push", "--all-experiments").startswith("2 files pushed")
+    forget_cache(ann)
+    assert "deleted:            model.txt" in ok(ann, "status", "-c", "--all-experiments")
+    assert ok(ann, "fetch", "--all-experiments").startswith("4 files fetched")
+
+
+def test_a_token_is_asked_for(make: Callable[..., Space], bare: Path) -> None:
+    space = make()
+    ok(space, "exp", "run", "-n", "one")
+    with served(bare, TOKEN) as url:
+        ok(space, "git", "remote", "add", "origin", url)
+        done = space.cli("exp", "push", "--no-cache", "origin")
+        assert done.returncode == 1 and "asks who you are" in done.stderr
+        ok(space, "git", "remote", "remove", "origin")
+        ok(space, "git", "remote", "add", "origin", url.replace("//", f"//ann:{TOKEN}@"))
+        told = ok(space, "exp", "push", "--no-cache", "origin")
+        assert "'one'" in told and TOKEN not in told
+        assert TOKEN not in ok(space, "exp", "list", "origin")
