@@ -1,4 +1,4 @@
-.PHONY: demo test lint format clean
+.PHONY: demo test bench lint format clean
 
 # Installs pyexp into .venv and types the tutorial's commands on the bundled example.
 demo:
@@ -7,6 +7,11 @@ demo:
 # Formatting, lints, types, import layers and all tests, in .venv.
 test:
 	bash tests/run.sh
+
+# Measures beside DVC (PYEXP_TEST_DVC, or dvc on the path) and the machine itself; writes benchmarks/RESULTS.md.
+# BENCH="--quick" takes under three minutes; more in benchmarks/README.md.
+bench:
+	cd benchmarks && ../.venv/bin/python -m workflows $(BENCH)
 
 lint:
 	.venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports

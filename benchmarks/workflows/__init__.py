@@ -1,0 +1,1 @@
+"""Whole commands beside DVC's and beside what the machine itself takes: ``make bench``."""
