@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyexp.errors import ExperimentError, WorkerLost
 from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, Queue
@@ -122,7 +122,7 @@ def retry(project: Project, names: Sequence[str] = (), *, failed: bool = False) 
     chosen = [task for _, task in queue.tasks("failed")] if failed else []
     for name in names:
         chosen.append(queue.find(name, "failed")[1])
-    fresh = {
+    fresh: dict[str, Any] = {
         "attempt": 0,
         "started": None,
         "ended": None,

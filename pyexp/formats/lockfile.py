@@ -215,12 +215,22 @@ def update_lock(text: str | None, path: str, stages: Mapping[str, StageLock], re
         if text is None or "datasets:" not in text:
             return yamlfile.dump({"schema": SCHEMA, "stages": entries})
         return yamlfile.set_value(text, ["stages"], entries, path)
-    for name in removed:
-        if name in existing:
-            text = yamlfile.delete_key(text, ["stages", name], path)
-    for name, entry in entries.items():
-        if existing.get(name) != entry or not _reads_alike(existing[name], entry):
-            text = yamlfile.set_value(text, ["stages", name], entry, path)
+    gone = [name for name in removed if name in existing]
+    changed = {
+        name: entry
+        for name, entry in entries.items()
+        if existing.get(name) != entry or not _reads_alike(existing[name], entry)
+    }
+    if len(gone) + len(changed) > 1:
+        # One by one each change costs a reading of the whole; a file as a tool left it is written anew just as it was.
+        data = yamlfile.load(text, path)
+        if yamlfile.dump(data) == text:
+            kept = {name: entry for name, entry in data["stages"].items() if name not in gone}
+            return yamlfile.dump({**data, "stages": {**kept, **changed}})
+    for name in gone:
+        text = yamlfile.delete_key(text, ["stages", name], path)
+    for name, entry in changed.items():
+        text = yamlfile.set_value(text, ["stages", name], entry, path)
     return text
 
 
