@@ -36,6 +36,13 @@ TABLE: dict[str, tuple[str, str]] = {
     "remote list": ("remote", "list remotes"),
     "remote remove": ("remote", "remove a remote from the configuration"),
     "remote rename": ("remote", "give a remote another name"),
+    "move": ("dataplaces", "rename tracked data"),
+    "unprotect": ("dataplaces", "replace links into the cache by files that may be changed"),
+    "list": ("dataplaces", "list what a project holds: files of git and tracked data"),
+    "check-ignore": ("dataplaces", "say which paths .dvcignore leaves out, and why"),
+    "cache dir": ("cache", "print or choose where the cache is"),
+    "cache migrate": ("cache", "bring a cache of DVC 2 into DVC 3's form"),
+    "destroy": ("cache", "make this no project any more; the data stays"),
     "gc": ("gc", "remove cached objects that nothing needs"),
     "repro": ("pipeline", "run what is out of date"),
     "stage add": ("pipeline", "write a stage into dvc.yaml"),
@@ -75,6 +82,8 @@ TABLE: dict[str, tuple[str, str]] = {
 }
 ALIASES = {
     "rm": "remove",
+    "mv": "move",
+    "ls": "list",
     "doctor": "version",
     "exp rm": "exp remove",
     "exp ls": "exp list",
@@ -90,6 +99,7 @@ GROUPS = {
     "metrics": "show and compare metrics",
     "remote": "say where data is shared",
     "data": "look at tracked data",
+    "cache": "look after the cache",
 }
 
 _GLOBAL = """options:

@@ -55,6 +55,17 @@ class Ignore:
             return "", 0, ""
         return (f"{directory}/{self._name}" if directory else self._name), pattern.line, pattern.text
 
+    def deciding(self, relpath: str, is_dir: bool) -> tuple[str, int, str] | None:
+        """As ``explain``, but names the last pattern that matches even when it takes the path back in (``!``)."""
+        ignored = self.explain(relpath, is_dir)
+        if ignored is not None:
+            return ignored
+        parent, _, name = relpath.rstrip("/").rpartition("/")
+        for directory, pattern in self._of(parent) if name else ():
+            if _matches(directory, pattern, parent, name, is_dir):
+                return (f"{directory}/{self._name}" if directory else self._name), pattern.line, pattern.text
+        return None
+
     def _verdict(self, relpath: str, is_dir: bool) -> tuple[str, Pattern | None] | None:
         relpath = relpath.rstrip("/")
         if not relpath:
@@ -82,12 +93,8 @@ class Ignore:
     def _decide(self, parent: str, name: str, is_dir: bool) -> tuple[str, Pattern | None] | None:
         if name in CONTROL_DIRS and (is_dir or name == ".git"):
             return "", None
-        path = f"{parent}/{name}" if parent else name
         for directory, pattern in self._of(parent):
-            if pattern.dir_only and not is_dir:
-                continue
-            below = name if pattern.by_name else path[len(directory) + 1 :] if directory else path
-            if pattern.regex.match(below):
+            if _matches(directory, pattern, parent, name, is_dir):
                 return None if pattern.negated else (directory, pattern)
         return None
 
@@ -100,6 +107,16 @@ class Ignore:
             own = tuple((directory, pattern) for pattern in reversed(parse(text))) if text else ()
             found = self._rules[directory] = own + above if own else above
         return found
+
+
+def _matches(directory: str, pattern: Pattern, parent: str, name: str, is_dir: bool) -> bool:
+    """Whether a pattern of ``directory``'s file matches the path ``parent/name``."""
+    if pattern.dir_only and not is_dir:
+        return False
+    if pattern.by_name:
+        return pattern.regex.match(name) is not None
+    path = f"{parent}/{name}" if parent else name
+    return pattern.regex.match(path[len(directory) + 1 :] if directory else path) is not None
 
 
 def parse(text: str) -> tuple[Pattern, ...]:

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyexp.errors import GraphError, MissingObject, PyexpError, UnsafeCheckout
+from pyexp.errors import MissingObject, PyexpError, UnsafeCheckout, UsageError
 from pyexp.events import OnEvent, null
 from pyexp.formats import dvcyaml, lockfile
 from pyexp.model import Entry, LockEntry, OutSpec, StageLock, StageSpec, Tree, TreeFile
 from pyexp.objects import checkout as objects_checkout
-from pyexp.pipeline import plan, record, share
-from pyexp.pipeline.load import LOCK_FILE, Pipeline, Reader, Target, lock_path, open_workspace, resolve
+from pyexp.pipeline import incoming, plan, record, share
+from pyexp.pipeline.load import Pipeline, Reader, Target, lock_path, open_workspace, resolve
 from pyexp.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -31,59 +31,42 @@ def add(
     *,
     cwd: str = "",
     commit: bool = True,
+    out: str | None = None,
+    force: bool = False,
+    relink: bool = True,
     on_event: OnEvent = null,
 ) -> list[str]:
     """Tracks files and directories: into the cache, a ``.dvc`` file beside each, a line in ``.gitignore``.
 
-    ``paths`` are seen from ``cwd``. Returns the files git should have. Raises PyexpError for a path that does not
-    exist, lies outside, or is tracked by git or by a stage already.
+    ``paths`` are seen from ``cwd``. With ``out`` the one path, of anywhere, is copied there first (``force``: even if
+    something is there). ``relink=False`` leaves the files themselves where links into the cache are configured.
+    Returns the files git should have. Raises PyexpError for a path that does not exist, lies outside, or is tracked by
+    git or by a stage already.
     """
     pipeline = open_workspace(project)
     workspace = Workspace(project, on_event)
-    relpaths = [_addable(project, pipeline, path, cwd) for path in paths]
+    if out is not None:
+        if len(paths) != 1:
+            raise UsageError("--out is for one file or directory at a time", hint="add them one by one")
+        relpaths = [incoming.copy_in(project, pipeline, paths[0], out, cwd=cwd, force=force)]
+    else:
+        relpaths = [incoming.addable(project, pipeline, path, cwd) for path in paths]
     for_git: dict[str, None] = {}
     with project.live():
         for relpath in relpaths:
             stage, lock = _data_stage(pipeline, relpath)
-            out = stage.relpath(stage.outs[0].path)
+            top = stage.relpath(stage.outs[0].path)
             record.hide(project, stage)
-            if out == relpath:
-                new = record.outputs(workspace, stage, lock, commit=commit)
+            if top == relpath:
+                new = record.outputs(workspace, stage, lock, commit=commit, relink=relink)
             else:
-                new = _with_member(workspace, stage, lock, relpath[len(out) + 1 :], commit=commit)
+                new = _with_member(workspace, stage, lock, relpath[len(top) + 1 :], commit=commit)
             project.store().flush()
             record.write(project, [(stage, new)])
-            ignore_file = posixpath.join(posixpath.dirname(out), ".gitignore")
+            ignore_file = posixpath.join(posixpath.dirname(top), ".gitignore")
             for_git.update(dict.fromkeys(f for f in (stage.file, ignore_file) if os.path.exists(project.path(f))))
     project.statcache.save()
     return list(for_git)
-
-
-def _addable(project: Project, pipeline: Pipeline, path: str, cwd: str) -> str:
-    relpath = project.relpath(path, project.path(cwd))
-    if not relpath:
-        raise PyexpError("the whole project cannot be tracked as data", hint="name a file or directory in it")
-    if not os.path.lexists(project.path(relpath)):
-        raise PyexpError(f"'{path}' does not exist", hint="check the name; paths are seen from the current directory")
-    if os.path.basename(relpath) in ("dvc.yaml", LOCK_FILE, ".dvcignore") or relpath.endswith(".dvc"):
-        raise PyexpError(
-            f"'{path}' describes the pipeline, it is not data", hint=f"give it to git: pyexp git add {path}"
-        )
-    pattern = project.ignore.explain(relpath, os.path.isdir(project.path(relpath)))
-    if pattern is not None:
-        raise PyexpError(
-            f"'{path}' is ignored by {pattern[0]}:{pattern[1]}: {pattern[2]}", hint="change that line first"
-        )
-    for owner, stage, _ in pipeline.outs():
-        if relpath == owner and not stage.is_data:
-            raise GraphError(
-                f"'{path}' is an output of stage '{stage.address}'", hint="it is tracked by its stage: pyexp commit"
-            )
-        if owner.startswith(f"{relpath}/"):
-            raise GraphError(f"'{path}' holds '{owner}', which {stage.address} tracks", hint="track one or the other")
-        if relpath.startswith(f"{owner}/") and not stage.is_data:
-            raise GraphError(f"'{path}' is inside '{owner}', an output of stage '{stage.address}'")
-    return relpath
 
 
 def _data_stage(pipeline: Pipeline, relpath: str) -> tuple[StageSpec, StageLock]:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pyexp import durable
 from pyexp.errors import PyexpError, StageFailed
 from pyexp.events import Note, OnEvent
 from pyexp.formats import lockfile, values
@@ -49,8 +50,8 @@ def _entry(workspace: Workspace, stage: StageSpec, path: str, recorded: LockEntr
     return LockEntry(path, content.entry if content is not None else None)
 
 
-def outputs(workspace: Workspace, stage: StageSpec, now: StageLock, *, commit: bool) -> StageLock:
-    """``now`` completed by the outputs as they are, put into the cache with ``commit``.
+def outputs(workspace: Workspace, stage: StageSpec, now: StageLock, *, commit: bool, relink: bool = True) -> StageLock:
+    """``now`` completed by the outputs as they are, put into the cache with ``commit`` (and made links, ``relink``).
 
     Raises StageFailed when one was not made. Metrics and plots that git holds go into the cache too when the result is
     kept for later: the stage cache could not restore them otherwise (FORMATS.md §7 #23).
@@ -67,7 +68,7 @@ def outputs(workspace: Workspace, stage: StageSpec, now: StageLock, *, commit: b
                 hint=f"its command must make it; or take it out of {stage.file}",
             )
         entries.append(LockEntry(out.path, content.entry))
-        if commit and out.cache and workspace.project.links[:1] in (("hardlink",), ("symlink",)):
+        if commit and relink and out.cache and workspace.project.links[:1] in (("hardlink",), ("symlink",)):
             workspace.restore(relpath, content.entry, force=True, relink=True)
     return StageLock(now.cmd, now.deps, now.params, tuple(sorted(entries, key=lambda entry: entry.path)))
 
@@ -131,8 +132,10 @@ def unprotect(workspace: Workspace, relpath: str) -> None:
             continue
         linked = os.path.islink(path) or os.stat(path).st_nlink > 1 or not os.stat(path).st_mode & 0o200
         if linked and os.path.isfile(path):
-            copy = f"{path}.pyexp-tmp"
+            copy = durable.temporary_name(os.path.dirname(path))
             shutil.copyfile(path, copy)
+            if os.stat(path).st_mode & 0o100:
+                os.chmod(copy, os.stat(copy).st_mode | 0o100)
             os.replace(copy, path)
 
 

@@ -1,0 +1,116 @@
+"""Data on its way in: whether a path can be tracked, and data of anywhere copied to where it is to be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from pyexp import durable
+from pyexp.errors import GraphError, PyexpError, UnsafeCheckout
+from pyexp.pipeline.load import LOCK_FILE, Pipeline
+
+if TYPE_CHECKING:
+    from pyexp.project import Project
+
+
+def addable(project: Project, pipeline: Pipeline, path: str, cwd: str) -> str:
+    """The relpath of an existing file or directory that may be tracked; raises PyexpError for any other."""
+    relpath = project.relpath(path, project.path(cwd))
+    place = project.path(relpath)
+    if not os.path.lexists(place):
+        raise PyexpError(f"'{path}' does not exist", hint="check the name; paths are seen from the current directory")
+    if not os.path.exists(place):
+        raise PyexpError(
+            f"'{path}' is a link to '{os.readlink(place)}', which does not exist",
+            hint="make the link right, or name the data itself",
+        )
+    check(project, pipeline, relpath, path)
+    return relpath
+
+
+def check(project: Project, pipeline: Pipeline, relpath: str, path: str) -> None:
+    """Raises PyexpError when data at ``relpath`` (``path`` to the user) could not be tracked."""
+    if not relpath:
+        raise PyexpError("the whole project cannot be tracked as data", hint="name a file or directory in it")
+    if os.path.basename(relpath) in ("dvc.yaml", LOCK_FILE, ".dvcignore") or relpath.endswith(".dvc"):
+        raise PyexpError(
+            f"'{path}' describes the pipeline, it is not data", hint=f"give it to git: pyexp git add {path}"
+        )
+    tracked = any(relpath == owner or relpath.startswith(f"{owner}/") for owner, _, _ in pipeline.outs())
+    refuse_ignored(project, relpath, None if tracked else f"{relpath}.dvc")
+    for owner, stage, _ in pipeline.outs():
+        if relpath == owner and not stage.is_data:
+            raise GraphError(
+                f"'{path}' is an output of stage '{stage.address}'", hint="it is tracked by its stage: pyexp commit"
+            )
+        if owner.startswith(f"{relpath}/"):
+            raise GraphError(f"'{path}' holds '{owner}', which {stage.address} tracks", hint="track one or the other")
+        if relpath.startswith(f"{owner}/") and not stage.is_data:
+            raise GraphError(f"'{path}' is inside '{owner}', an output of stage '{stage.address}'")
+
+
+def refuse_ignored(project: Project, relpath: str, file: str | None) -> None:
+    """Raises PyexpError when data, or the ``.dvc`` file that is to track it, would be where nobody looks."""
+    pattern = project.ignore.explain(relpath, os.path.isdir(project.path(relpath)))
+    if pattern is not None:
+        raise PyexpError(
+            f"'{relpath}' is ignored by {pattern[0]}:{pattern[1]}: {pattern[2]}", hint="change that line first"
+        )
+    hidden = project.gitignore.explain(file, False) if file is not None else None
+    if hidden is not None:
+        raise PyexpError(
+            f"'{file}' would be ignored by git ({hidden[2]} in a .gitignore), and not be found again",
+            hint="change that line first, or choose another place",
+        )
+
+
+def copy_in(project: Project, pipeline: Pipeline, source: str, out: str, *, cwd: str = "", force: bool = False) -> str:
+    """Copies a file or directory to ``out`` (into it, if it is a directory) and returns its relpath.
+
+    The copy appears whole or not at all. Raises PyexpError when there is no such source, UnsafeCheckout when something
+    is at the place already (``force`` replaces it); nothing is copied to where it could not be tracked.
+    """
+    source = os.path.normpath(os.path.join(project.path(cwd), source))
+    if not os.path.exists(source):
+        raise PyexpError(f"'{source}' does not exist", hint="check the name")
+    relpath = project.relpath(out, project.path(cwd))
+    if os.path.isdir(project.path(relpath)):
+        relpath = project.relpath(os.path.join(project.path(relpath), os.path.basename(source)))
+    check(project, pipeline, relpath, out)
+    target = project.path(relpath)
+    if os.path.lexists(target) and not force:
+        raise UnsafeCheckout(f"'{relpath}' exists already", paths=[relpath], hint="to replace it: --force")
+    real, inside = os.path.realpath(source), os.path.realpath(target)
+    if real == inside or inside.startswith(real + os.sep) or real.startswith(inside + os.sep):
+        raise PyexpError(f"'{source}' and '{relpath}' hold each other", hint="name another place")
+    directory = os.path.dirname(target)
+    if not os.path.isdir(directory):
+        raise PyexpError(f"there is no directory for '{relpath}'", hint="make it first")
+    temporary = durable.temporary_name(directory)
+    try:
+        if os.path.isdir(source):
+            shutil.copytree(source, temporary, copy_function=_copy)
+        else:
+            _copy(source, temporary)
+        if os.path.isdir(target) or os.path.isdir(temporary):
+            _discard(target)
+        os.replace(temporary, target)
+    except BaseException:
+        _discard(temporary)
+        raise
+    return relpath
+
+
+def _copy(source: str, target: str) -> None:
+    """Bytes and the executable bit: the source may be read-only, the copy is for working with."""
+    shutil.copyfile(source, target)
+    if os.stat(source).st_mode & 0o100:
+        os.chmod(target, os.stat(target).st_mode | 0o100)
+
+
+def _discard(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
