@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from pyexp.events import OnEvent, null
 from pyexp.experiments import capture, collect, names, run
 from pyexp.experiments.taskqueue import Queue, State
 from pyexp.git import refs, snapshot
-from pyexp.model import ExpRef, Task
+from pyexp.model import Entry, ExpRef, Task
 from pyexp.objects import transfer
 from pyexp.pipeline import data, record, repro
 from pyexp.pipeline.load import (
@@ -263,30 +263,39 @@ class CacheScope:
     date: str | None = None
 
 
-def gc_cache(project: Project, scope: CacheScope, *, dry: bool = False) -> dict[str, transfer.Garbage]:
+def gc_cache(
+    project: Project, scope: CacheScope, *, dry: bool = False, also_keep: Mapping[str, set[str]] | None = None
+) -> dict[str, transfer.Garbage]:
     """Removes cached objects that nothing in the scope needs; returns what went, by hash algorithm.
 
-    Objects younger than the oldest living run stay, for it may not have named them yet. Raises UsageError without a
-    scope, and FormatError or CorruptObject, before anything is removed, when a record in the scope cannot be read.
+    Objects younger than the oldest living run stay, for it may not have named them yet; and those of ``also_keep``, by
+    hash algorithm. Raises UsageError without a scope, and FormatError or CorruptObject, before anything is removed, when a record in the scope cannot be read.
     """
+    # What is stored from now on may belong to a command that starts after we have looked for living ones.
+    began = min(filter(None, (projects.oldest_live(project), time.time())))
+    entries = scope_entries(project, scope)
+    removed: dict[str, transfer.Garbage] = {}
+    for algo in sorted({project.algo, *(entry.oid.algo for entry in entries)}):
+        store = project.store(algo)
+        keep, _ = transfer.reachable(store, [entry for entry in entries if entry.oid.algo == algo])
+        keep |= (also_keep or {}).get(algo, set())
+        removed[algo] = transfer.collect_garbage(store, keep, newer_than=began, dry=dry)
+    return removed
+
+
+def scope_entries(project: Project, scope: CacheScope) -> set[Entry]:
+    """What the scope's lock files and .dvc files name; raises UsageError without a scope, FormatError."""
     if scope == CacheScope(num=scope.num):
         raise UsageError(
             "nothing says which objects to keep",
             hint="give -w, -a, -T, -A, --all-experiments, --rev REV or --date YYYY-MM-DD",
         )
-    # What is stored from now on may belong to a command that starts after we have looked for living ones.
-    began = min(filter(None, (projects.oldest_live(project), time.time())))
     reader: Reader = WorkspaceReader(project)
     entries = set(data.recorded_entries(reader, _records(reader.pipeline_files())))
     for commit in _commits(project, scope):
         reader = CommitReader(project.require_git(), commit, project.prefix)
         entries.update(data.recorded_entries(reader, _records(reader.pipeline_files())))
-    removed: dict[str, transfer.Garbage] = {}
-    for algo in sorted({project.algo, *(entry.oid.algo for entry in entries)}):
-        store = project.store(algo)
-        keep, _ = transfer.reachable(store, [entry for entry in entries if entry.oid.algo == algo])
-        removed[algo] = transfer.collect_garbage(store, keep, newer_than=began, dry=dry)
-    return removed
+    return entries
 
 
 def _records(files: Iterable[str]) -> list[str]:

@@ -319,3 +319,45 @@ def test_a_remote_through_another(shared: Space, store: Path) -> None:
     ok(shared, "remote", "add", "sub", "remote://r/deeper")
     assert ok(shared, "push", "-r", "sub").startswith("6 files pushed")
     assert len(stored(store / "deeper")) == 6
+
+
+def test_gc_of_the_remote(shared: Space, store: Path) -> None:
+    ok(shared, "push")
+    shared.put("one.txt", "two\n")
+    ok(shared, "add", "one.txt")
+    ok(shared, "push")
+    assert len(stored(store)) == 7
+    told = ok(shared, "gc", "-w", "-c", "--dry")
+    assert "Would remove 0 objects (0 B) from the remote." in told  # an hour has not passed
+    ok(shared, "config", "gc.grace_seconds", "0")
+    assert "Would remove 1 objects (4 B) from the remote." in ok(shared, "gc", "-w", "-c", "--dry")
+    assert shared.cli("gc", "-w", "-c").returncode == 1  # nobody there to agree
+    assert len(stored(store)) == 7
+    assert "No unused objects on the remote." in ok(shared, "gc", "-A", "-c", "-f")
+    assert "Removed 1 objects (4 B) from the remote." in ok(shared, "gc", "-w", "-c", "-f")
+    assert len(stored(store)) == 6
+    assert "sync" in ok(shared, "status", "-c")
+
+
+def test_gc_of_the_remote_needs_no_cache(shared: Space, store: Path) -> None:
+    ok(shared, "push")
+    ok(shared, "config", "gc.grace_seconds", "0")
+    forget(shared)
+    assert "No unused objects on the remote." in ok(shared, "gc", "-w", "-c", "-f")
+    manifest = next(path for path in stored(store) if path.name.endswith(".dir"))
+    manifest.chmod(0o644)
+    manifest.write_bytes(b"damaged")
+    assert shared.cli("gc", "-w", "-c", "-f").returncode == 1
+    assert len(stored(store)) == 5
+
+
+def test_gc_keeps_what_only_the_cache_has(shared: Space, store: Path) -> None:
+    ok(shared, "push")
+    shared.put("one.txt", "two\n")
+    ok(shared, "add", "one.txt")
+    shared.put("one.txt", "three\n")
+    ok(shared, "add", "one.txt")
+    assert "Removed 1 objects" in ok(shared, "gc", "-w", "--not-in-remote", "-f")
+    cache = control(shared) / "cache"
+    assert {path.read_bytes() for path in stored(cache)} >= {b"two\n", b"three\n"}
+    assert shared.cli("gc", "-w", "-r", "r").returncode == 2
