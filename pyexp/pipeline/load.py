@@ -249,11 +249,30 @@ def resolve(pipeline: Pipeline, target: str, cwd: str = "", *, outs: bool = True
         return [Target(path)]
     if posixpath.basename(path) == PIPELINE_FILE and path in pipeline.files:
         return [Target(spec.address) for spec in pipeline.files[path].stages.values()]
-    if outs:
-        owned = _owned(pipeline, path)
-        if owned:
-            return owned
+    owned = _owned(pipeline, path)
+    if owned and outs:
+        return owned
+    if owned:
+        raise PyexpError(f"'{target}' is tracked by {owned[0].stage}", hint=f"name that instead: {owned[0].stage}")
     raise _unknown(pipeline, target, own_file)
+
+
+def seen_from(address: str, cwd: str) -> str:
+    """A stage's address as ``resolve`` takes it in the directory ``cwd``: what is shown to somebody who works there."""
+    file, colon, name = address.rpartition(":")
+    if not colon and not address.endswith(".dvc"):
+        file, name = PIPELINE_FILE, address
+    elif not colon:
+        return path_from(address, cwd)
+    file = path_from(file, cwd)
+    return name if file == PIPELINE_FILE else f"{file}:{name}"
+
+
+def path_from(relpath: str, cwd: str) -> str:
+    """A path relative to the directory ``cwd``; unchanged when absolute or a URL."""
+    if posixpath.isabs(relpath) or "://" in relpath:
+        return relpath
+    return posixpath.relpath(relpath, cwd or ".")
 
 
 def _join(cwd: str, path: str) -> str:

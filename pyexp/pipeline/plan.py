@@ -272,6 +272,4 @@ def _output_word(out: OutSpec, recorded: Entry | None, observed: Observed) -> Wo
         return "not in cache"
     if found is None:
         return "deleted"
-    if recorded is None:
-        return "new"
     return None if same(recorded, found) else "modified"

@@ -332,6 +332,7 @@ class _Run:
             ):
                 return False
         if not self.options.dry:
+            self.result.written += record.hide(self.project, stage)
             for reason in outs:
                 self.workspace.keep(stage.relpath(reason.path))
         return True

@@ -151,7 +151,7 @@ def test_each_change_of_an_output_is_a_reason(seen: plan.Observed, word: str) ->
 def test_a_stage_never_run_has_changed_deps_and_new_outputs() -> None:
     never = StageLock(cmd=None)
     assert words(plan.input_reasons(SPEC, never, SEEN)) == [("modified", "in", ""), ("new", "params.yaml", "")]
-    assert words(plan.output_reasons(SPEC, never, SEEN)) == [("new", "out", "")]
+    assert words(plan.output_reasons(SPEC, never, SEEN)) == [("modified", "out", "")]
 
 
 def test_a_changed_command() -> None:
