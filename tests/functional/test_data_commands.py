@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from functional.conftest import Space
 
 import pyexp
 from pyexp.errors import PyexpError, UnsafeCheckout
 from pyexp.pipeline import data
 from pyexp.pipeline import move as moving
-from functional.conftest import Space
 
 
 @pytest.fixture
