@@ -54,6 +54,8 @@ def _config(args: Namespace, console: Console) -> int:
         raise UsageError("--unset takes no value")
     if args.value is not None or args.unset:
         return _set(args)
+    if args.name:
+        config_format.check_option(args.name)
     if args.level in ("system", "global"):
         text = _text(user_config_paths()[args.level])
         shown = config_format.Config({args.level: config_format.parse(text, f"{args.level} config")})

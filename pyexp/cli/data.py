@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from pyexp.cli.shared_options import positive
 from pyexp.errors import UsageError
 from pyexp.model import StageSpec
 from pyexp.pipeline import data
-from pyexp.pipeline.load import open_workspace
+from pyexp.pipeline.load import open_workspace, path_from
 from pyexp.pipeline.plan import Reason
 
 
@@ -29,7 +30,7 @@ def _add(args: Namespace, console: Console) -> int:
         files = data.add(where.project, targets, cwd=where.cwd, commit=not args.no_commit, on_event=console.event)
         in_git = where.project.git is not None
     if in_git and files:
-        hint_git(console, files)
+        hint_git(console, files, where.cwd)
     return 0
 
 
@@ -42,8 +43,9 @@ def _globbed(patterns: Sequence[str], cwd: str) -> list[str]:
     return found
 
 
-def hint_git(console: Console, files: Sequence[str]) -> None:
-    shown = " ".join(f"'{path}'" if " " in path else path for path in files)
+def hint_git(console: Console, files: Sequence[str], cwd: str) -> None:
+    """Says what to give to git, as it is typed in the directory ``cwd``."""
+    shown = shlex.join(path_from(path, cwd) for path in files)
     console.info(f"\nTo track the changes with git, run:\n\n\tpyexp git add {shown}")
 
 

@@ -7,11 +7,11 @@ import os
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pyexp.cli.console import Console
-from pyexp.errors import PyexpError, UsageError
+from pyexp.errors import BadRevision, PyexpError, UsageError
 from pyexp.git import repo as repos
 from pyexp.git import user
 from pyexp.git.repo import Repo
@@ -262,6 +262,10 @@ def _checkout(args: Namespace, console: Console) -> int:
                 raise UsageError("name the files to bring back", hint="pyexp git checkout -- FILE …")
             user.restore(repo, [_relpath(repo, args, path) for path in paths])
             return 0
+        files = [] if args.create else _files_meant(repo, args, words)
+        if files:
+            user.restore(repo, files)
+            return 0
         if len(words) != 1:
             raise UsageError(
                 "name one branch", hint="pyexp git checkout BRANCH; or for files: pyexp git checkout -- FILE"
@@ -269,6 +273,22 @@ def _checkout(args: Namespace, console: Console) -> int:
         user.switch(repo, words[0], create=args.create)
     console.info(f"Switched to {'a new ' if args.create else ''}branch '{words[0]}'")
     return 0
+
+
+def _files_meant(repo: Repo, args: Namespace, words: list[str]) -> list[str]:
+    """Tracked files, when the words are no revision: git takes them without the dashes, too. Raises BadRevision."""
+    if len(words) == 1:
+        with suppress(BadRevision):
+            repo.resolve(words[0])
+            return []
+    found = [_relpath(repo, args, word) for word in words]
+    tracked = repo.read_index().entries
+    for word, path in zip(words, found, strict=True):
+        if path != "." and path not in tracked and not any(name.startswith(f"{path}/") for name in tracked):
+            raise BadRevision(
+                f"'{word}' is neither a branch nor a file git tracks", hint="see: pyexp git branch, pyexp git status"
+            )
+    return found
 
 
 # -- sharing ---------------------------------------------------------------------------------------------------------

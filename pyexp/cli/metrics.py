@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import fnmatch
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from pyexp.cli import render, tables
 from pyexp.cli.console import Console
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.shared_options import add_diff_format, diff_table
+from pyexp.errors import PyexpError
 from pyexp.experiments import collect, table
 from pyexp.formats import values
 from pyexp.model import Row
 from pyexp.paths import printable
+
+_Kind = Literal["params", "metrics"]
 
 
 def add_params_diff(parser: ArgumentParser) -> None:
@@ -32,28 +35,47 @@ def _add_revs(parser: ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="unchanged values too")
 
 
-def _rows(where: Opened, args: Namespace) -> tuple[Row, Row]:
-    old, new = collect.row_of(where.project, args.a_rev), collect.row_of(where.project, args.b_rev)
-    wanted = [where.project.relpath(path, args.cwd) for path in args.targets]
+def _rows(where: Opened, args: Namespace, kind: _Kind) -> tuple[Row, Row]:
+    rows = [collect.row_of(where.project, args.a_rev), collect.row_of(where.project, args.b_rev)]
+    old, new = _narrowed(where, rows, args, kind)
+    return old, new
+
+
+def _narrowed(where: Opened, rows: list[Row], args: Namespace, kind: _Kind) -> list[Row]:
+    """The rows with the named files only, whether they are declared or not; raises PyexpError for what no row has."""
+    wanted = {where.project.relpath(path, args.cwd): path for path in args.targets}
     if not wanted:
-        return old, new
-    return _narrowed(old, wanted), _narrowed(new, wanted)
+        return rows
+    narrowed = [_only(row, wanted) for row in rows]
+    for relpath, shown in wanted.items():
+        if any(_is_meant(path, [relpath]) for row in narrowed for path in (*getattr(row, kind), *row.errors)):
+            continue
+        found = [collect.values_of(where.project, row.rev, relpath) for row in rows]
+        if all(data is None for data in found):
+            raise PyexpError(f"'{shown}' is no file of {kind} here", hint="leave out the names to see them all")
+        for position, data in enumerate(found):
+            if data is not None:
+                held = {**getattr(narrowed[position], kind), relpath: data}
+                narrowed[position] = replace(narrowed[position], **{kind: held})
+    return narrowed
 
 
-def _narrowed(row: Row, wanted: Iterable[str]) -> Row:
+def _only(row: Row, wanted: Collection[str]) -> Row:
     def only(found: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            path: data
-            for path, data in found.items()
-            if any(path == name or path.startswith(f"{name}/") or fnmatch.fnmatch(path, name) for name in wanted)
-        }
+        return {path: data for path, data in found.items() if _is_meant(path, wanted)}
 
     return replace(row, params=only(row.params), metrics=only(row.metrics), errors=only(row.errors))
 
 
+def _is_meant(path: str, wanted: Iterable[str]) -> bool:
+    return any(
+        not name or path == name or path.startswith(f"{name}/") or fnmatch.fnmatch(path, name) for name in wanted
+    )
+
+
 def _params_diff(args: Namespace, console: Console) -> int:
     with opened(args) as where:
-        old, new = _rows(where, args)
+        old, new = _rows(where, args, "params")
     found = table.diff(old, new, everything=args.all, param_deps=args.deps)
     if args.json:
         console.out(tables.to_json(render.changes_json(found.params)))
@@ -72,7 +94,7 @@ def add_metrics_diff(parser: ArgumentParser) -> None:
 
 def _metrics_diff(args: Namespace, console: Console) -> int:
     with opened(args) as where:
-        old, new = _rows(where, args)
+        old, new = _rows(where, args, "metrics")
     found = table.diff(old, new, everything=args.all)
     _warn_of_errors(console, (old, new))
     if args.json:
@@ -106,9 +128,7 @@ def _metrics_show(args: Namespace, console: Console) -> int:
         rows = {"": collect.workspace_row(where.project)}
         if args.all_branches or args.all_tags or args.all_commits:
             rows = {collect.WORKSPACE: rows[""], **_of_revisions(where, args)}
-        wanted = [where.project.relpath(path, args.cwd) for path in args.targets]
-    if wanted:
-        rows = {rev: _narrowed(row, wanted) for rev, row in rows.items()}
+        rows = dict(zip(rows, _narrowed(where, list(rows.values()), args, "metrics"), strict=True))
     _warn_of_errors(console, rows.values())
     if args.json:
         data = {

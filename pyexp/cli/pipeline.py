@@ -38,7 +38,7 @@ def _repro(args: Namespace, console: Console) -> int:
     if not result.changed and not written:
         console.info("Data and pipelines are up to date.")
     elif written and in_git:
-        hint_git(console, written)
+        hint_git(console, written, where.cwd)
     return 0
 
 
@@ -99,7 +99,7 @@ def _stage_add(args: Namespace, console: Console) -> int:
         if args.run_now:
             repro.repro(project, repro.Options(targets=(args.name,), cwd=where.cwd), on_event=console.event)
         elif project.git is not None:
-            hint_git(console, [file, *dict.fromkeys(hidden)])
+            hint_git(console, [file, *dict.fromkeys(hidden)], where.cwd)
     return 0
 
 
@@ -249,7 +249,7 @@ def _set_frozen(args: Namespace, console: Console, frozen: bool) -> int:
                     where.project.write_text(spec.file, dvcyaml.set_flag(text, spec.file, name, "frozen", frozen))
                 files[spec.file] = None
         if where.project.git is not None:
-            hint_git(console, list(files))
+            hint_git(console, list(files), where.cwd)
     return 0
 
 

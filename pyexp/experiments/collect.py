@@ -361,6 +361,13 @@ def _order(exp: Experiment) -> tuple[int, float, str]:
     return (_GROUPS[exp.state], -created, exp.name)
 
 
+def values_of(project: Project, rev: str, relpath: str) -> Any:
+    """What any file of values holds in a row's revision, None when it is not there; raises FormatError."""
+    reader = WorkspaceReader(project) if rev == WORKSPACE else CommitReader(project.require_git(), rev, project.prefix)
+    text = reader.read(relpath)
+    return None if text is None else values.load_any(text, relpath)
+
+
 def row_of(project: Project, rev: str) -> Row:
     """The row of one revision: ``workspace``, a git revision or an experiment's name; raises BadRevision."""
     if rev == WORKSPACE:

@@ -97,6 +97,8 @@ def revision(project: Project, rev: str) -> str:
     Raises BadRevision.
     """
     repo = project.require_git()
+    if rev == "HEAD":
+        return baseline_of(project)
     try:
         return repo.resolve(rev)
     except BadRevision as bad:

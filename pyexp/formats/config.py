@@ -19,6 +19,9 @@ NAMED = ("remote", "machine", "db")
 _BOOL = "bool"
 _INT = "int"
 _TEXT = "text"
+# Ways to bring an object into the workspace: several, by commas.
+_LINKS = "links"
+LINK_TYPES = ("reflink", "hardlink", "symlink", "copy")
 
 
 def _of(kind: str, names: str) -> dict[str, str]:
@@ -54,7 +57,8 @@ SCHEMA: dict[str, dict[str, str]] = {
         **_of(_INT, "checksum_jobs"),
     },
     "cache": {
-        **_of(_TEXT, "dir type shared local s3 gs hdfs webhdfs ssh azure size_limit"),
+        **_of(_TEXT, "dir shared local s3 gs hdfs webhdfs ssh azure size_limit"),
+        **_of(_LINKS, "type"),
         **_of(_BOOL, "protected slow_link_warning verify"),
     },
     "remote": _REMOTE,
@@ -213,6 +217,8 @@ def _problem(section: str, key: str, value: str) -> str | None:
         return f"'{key}' wants true or false, not {value!r}"
     if wanted == _INT and not re.fullmatch(r"[0-9]{1,9}", value):
         return f"'{key}' wants a number, not {value!r}"
+    if wanted == _LINKS and not {part.strip().lower() for part in value.split(",")} <= set(LINK_TYPES):
+        return f"'{key}' wants some of {', '.join(LINK_TYPES)}, not {value!r}"
     if "|" in wanted and value.lower() not in wanted.split("|"):
         return f"'{key}' wants {wanted.replace('|', ' or ')}, not {value!r}"
     return None
@@ -240,6 +246,16 @@ def split_option(option: str) -> tuple[str, str]:
     elif rest and "." not in rest:
         return kind, rest
     raise UsageError(f"'{option}' is no name of an option", hint="for example: core.remote, remote.NAME.url")
+
+
+def check_option(option: str) -> None:
+    """Raises UsageError for the name of an option that no configuration can have."""
+    section, key = split_option(option)
+    known = SCHEMA.get(_kind(section))
+    if known is None:
+        raise UsageError(f"{option}: unknown section '{section}'{suggest.question(section, SCHEMA)}")
+    if _kind(section) not in _OPEN and key not in known:
+        raise UsageError(f"{option}: unknown option '{key}' in [{section}]{suggest.question(key, known)}")
 
 
 def set_option(text: str, path: str, option: str, value: str | None) -> str:

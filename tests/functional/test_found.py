@@ -1,12 +1,18 @@
 """What a second pair of eyes found: each was wrong once."""
 
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from functional.conftest import Space
 
 import pyexp
 from pyexp.errors import UnsafeCheckout
 from pyexp.git import repo, user
+
+
+def quiet(data: bytes) -> None:
+    """A sink: nothing a stage says reaches the test's output."""
 
 
 def stage(space, *paths: str) -> None:
@@ -41,3 +47,87 @@ def test_apply_does_not_take_the_place_of_a_file_nobody_has(space) -> None:
         assert space.read("extra.txt") == "my own notes\n"
         pyexp.apply(project, "more", force=True)
         assert space.read("extra.txt") == "made\n"
+
+
+# -- the command line --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--dry", "--queue"],
+        ["--dry", "--run-all"],
+        ["--run-all", "--force"],
+        ["--run-all", "--keep-going"],
+        ["--run-all", "-m", "words"],
+        ["--queue", "--interactive"],
+        ["--queue", "--retries", "-1"],
+        ["--queue", "--retries", "x"],
+    ],
+    ids=" ".join,
+)
+def test_options_that_would_be_ignored_are_refused(space, options: list[str]) -> None:
+    space.cli("exp", "run", "--queue", "-n", "waiting")
+    done = space.cli("exp", "run", *options)
+    assert done.returncode == 2 and done.stderr.startswith("ERROR: ") and done.stdout == ""
+    assert [task["name"] for task in space.json("queue", "status", "--json")["tasks"]] == ["waiting"]
+    assert space.experiments() == {}
+
+
+def test_the_hint_to_git_is_right_in_a_subdirectory(space) -> None:
+    space.put("sub dir/it's.txt", "data\n")
+    done = space.cli("--cd", "sub dir", "add", "it's.txt")
+    assert done.stdout.endswith("""\tpyexp git add 'it'"'"'s.txt.dvc' .gitignore\n""")
+    done = space.cli("--cd", "sub dir", "stage", "add", "-n", "one", "-o", "one.txt", "echo 1 > one.txt")
+    assert done.stdout.endswith("\tpyexp git add dvc.yaml .gitignore\n")
+    done = space.cli("--cd", "sub dir", "repro")
+    assert done.stdout.endswith("\tpyexp git add dvc.lock\n")
+
+
+def test_git_checkout_takes_a_file_as_git_does(space) -> None:
+    space.put("raw.txt", "changed\n")
+    space.cli("git", "checkout", "raw.txt")
+    assert space.read("raw.txt") == "raw\n"
+    done = space.cli("git", "checkout", "nosuch")
+    assert done.returncode == 1 and "neither a branch" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["core", "nosuch.x", "core.nosuch", "cache.typ"])
+def test_an_option_nobody_knows_is_not_just_unset(space, name: str) -> None:
+    assert space.cli("config", name).returncode == 2
+    assert space.cli("config", "core.remote").returncode == 0
+
+
+def test_a_link_type_nobody_knows_is_refused(space) -> None:
+    done = space.cli("config", "cache.type", "hardlnk")
+    assert done.returncode == 2 and "reflink, hardlink, symlink, copy" in done.stderr
+    assert space.cli("config", "cache.type", "reflink,copy").returncode == 0
+
+
+def test_a_link_to_nothing_is_no_data(space) -> None:
+    (space.root / "link").symlink_to("nowhere")
+    done = space.cli("add", "link")
+    assert done.returncode == 1 and "'link' is a link to 'nowhere', which does not exist" in done.stderr
+
+
+def test_a_metrics_file_that_does_not_exist_is_an_error(space) -> None:
+    pyexp.run(space.project(), sink=quiet)
+    for words in (["metrics", "show"], ["metrics", "diff", "--targets"], ["params", "diff", "--targets"]):
+        done = space.cli(*words, "nosuch.json")
+        assert done.returncode == 1 and "'nosuch.json'" in done.stderr and done.stdout == "", words
+    # Any file of values will do, declared or not.
+    space.put("mine.json", '{"score": 3}')
+    assert space.cli("metrics", "show", "mine.json").stdout.split() == ["Path", "score", "mine.json", "3"]
+
+
+def test_before_the_first_commit_that_is_what_is_said(tmp_path: Path) -> None:
+    space = Space(tmp_path)
+    space.cli("git", "init")
+    space.cli("init")
+    for words in (["exp", "diff"], ["params", "diff"], ["exp", "run", "--queue"], ["exp", "list"]):
+        done = space.cli(*words)
+        if words[1] == "list":
+            assert done.returncode == 0
+            continue
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, words
+        assert "there is no commit yet" in done.stderr, words
