@@ -56,7 +56,8 @@ def _narrowed(where: Opened, rows: list[Row], args: Namespace, kind: _Kind) -> l
         for position, data in enumerate(found):
             if data is not None:
                 held = {**getattr(narrowed[position], kind), relpath: data}
-                narrowed[position] = replace(narrowed[position], **{kind: held})
+                row = narrowed[position]
+                narrowed[position] = replace(row, params=held) if kind == "params" else replace(row, metrics=held)
     return narrowed
 
 
