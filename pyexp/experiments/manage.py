@@ -49,9 +49,11 @@ def rename(project: Project, old: str, new: str, *, force: bool = False) -> ExpR
     repo = project.require_git()
     if new == exp.name:
         return None
-    names.check_free(repo, new, exp.baseline, Queue(project).reserved(), force=force)
     renamed = ExpRef(exp.baseline, new, exp.sha)
     present = refs.exists(repo, renamed.ref)
+    # Both names hold one commit: a rename that was interrupted, to be finished.
+    if present != exp.sha:
+        names.check_free(repo, new, exp.baseline, Queue(project).reserved(), force=force)
     refs.update(repo, renamed.ref, present, exp.sha)
     refs.delete(repo, exp.ref, exp.sha)
     return renamed

@@ -184,7 +184,7 @@ def enqueue(project: Project, request: Request, env: Mapping[str, str] | None = 
         tasks = [capture(project, one, baseline, named=request.name is not None, env=env) for one in planned]
         for task in tasks:
             refs.create(project.require_git(), TASK_REFS + task.id, task.commit)
-            queue.put(task)
+        queue.put(tasks)
     return tasks
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -71,11 +71,25 @@ class Queue:
                 f"queue record {path} cannot be read: {error}", hint=f"set it aside: mv '{path}' somewhere else"
             ) from error
 
-    def put(self, task: Task) -> None:
-        """Adds a task at the end."""
+    def put(self, tasks: Sequence[Task]) -> None:
+        """Adds tasks at the end, in their order. All are written before the first is there: a sweep is queued whole."""
         directory = self.directory / "queued"
         directory.mkdir(parents=True, exist_ok=True)
-        _write(directory / f"{time.time_ns():020d}-{task.id}", task)
+        durable.remove_litter(str(directory))
+        ready: list[tuple[str, Path]] = []
+        try:
+            for task in tasks:
+                temporary = durable.temporary_name(str(directory))
+                ready.append((temporary, directory / f"{time.time_ns():020d}-{task.id}"))
+                _write(Path(temporary), task)
+            for temporary, path in ready:
+                os.replace(temporary, path)
+        except BaseException:
+            for temporary, _ in ready:
+                with suppress(OSError):
+                    os.unlink(temporary)
+            raise
+        durable.sync_directory(str(directory))
 
     def tasks(self, *states: State) -> list[tuple[State, Task]]:
         """Every task in the given states (default: all), oldest first in each; dead workers' tasks are put back first."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pyexp import durable
-from pyexp.errors import GitError, Locked
-from pyexp.git import indexfile, objects
+from pyexp.errors import GitError
+from pyexp.git import indexfile, lockfile, objects
 from pyexp.git.indexfile import Index, IndexEntry
 from pyexp.git.worktree import Files, mode_of
 
@@ -73,24 +73,11 @@ def write_index(repo: Repo, entries: Iterable[tuple[str, IndexEntry]], *, read: 
     Locked when another git command holds the lock.
     """
     path = os.path.join(repo.gitdir, "index")
-    lock = path + ".lock"
-    try:
-        fd = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    except FileExistsError:
-        raise Locked(
-            f"{lock} is there: another git command is at work", hint="if none is running, remove the file"
-        ) from None
-    try:
-        with os.fdopen(fd, "wb") as file:
-            if read is not None and read.mtime_ns != _mtime_ns(path):
-                raise GitError("the index was changed by another command", hint="run the command again")
-            file.write(indexfile.encode(entries, hash_name=repo.hash_name))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(lock, path)
-    except BaseException:
-        os.unlink(lock)
-        raise
+    data = indexfile.encode(entries, hash_name=repo.hash_name)
+    with lockfile.writing(repo, "index"), lockfile.held(repo, path, wait=0):
+        if read is not None and read.mtime_ns != _mtime_ns(path):
+            raise GitError("the index was changed by another command", hint="run the command again")
+        os.replace(lockfile.written(repo, data), path)
 
 
 def _mtime_ns(path: str) -> int:

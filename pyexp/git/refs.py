@@ -1,22 +1,20 @@
 """Refs in and out, in git's own file protocol (gitrepository-layout(5), git-pack-refs(1)), without dulwich.
 
 Reading takes no lock. Every write is a compare-and-set under git's ``<ref>.lock``, so that git may work beside us, and
-under one kernel lock of ours, so that pyexp processes wait for each other instead of failing, and so that a ``.lock``
-file below refs/exps that is old can be known to be a dead process's.
+under one kernel lock of ours, so that pyexp processes wait for each other instead of failing (lockfile.py).
 """
 
 from __future__ import annotations
 
 import os
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyexp import durable, mutex
+from pyexp import durable
 from pyexp.errors import ExperimentError, GitError, Locked, RefConflict
+from pyexp.git import lockfile
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo
@@ -199,7 +197,7 @@ def create(repo: Repo, name: str, sha: str) -> None:
     update(repo, name, None, sha)
     if name.startswith(EXPS) and int(sha[:2], 16) % 64 == 0:
         # Counting costs a walk: once in 64 times is often enough.
-        with _writing(repo):
+        with lockfile.writing(repo):
             if sum(1 for _ in _loose(repo, EXPS)) >= PACK_AT:
                 _pack(repo, EXPS)
 
@@ -209,12 +207,11 @@ def update(repo: Repo, name: str, old: str | None, new: str) -> None:
     reason = invalid_reason(name)
     if reason or not name.startswith("refs/"):
         raise RefConflict(f"invalid ref name '{name}'" + (f": it {reason}" if reason else ""))
-    with _writing(repo), _locked_ref(repo, name) as (path, lock):
+    with lockfile.writing(repo), _locked_ref(repo, name) as path:
         _expect(repo, name, old)
         if old is None:
             _check_nesting(repo, name)
-        _write_lock_file(lock, f"{new}\n".encode("ascii"))
-        _rename_over(path, lock)
+        _rename_over(path, lockfile.written(repo, f"{new}\n".encode("ascii")))
 
 
 def delete(repo: Repo, name: str, old: str | None = None) -> None:
@@ -224,19 +221,19 @@ def delete(repo: Repo, name: str, old: str | None = None) -> None:
 
 def delete_many(repo: Repo, names: Mapping[str, str | None]) -> None:
     """Removes refs: name -> what it must hold (None: anything). Raises RefConflict before the first is gone."""
-    with _writing(repo):
+    with lockfile.writing(repo):
         for name, old in names.items():
             if old is not None:
                 _expect(repo, name, old)
         # git's order: the packed line goes first, else a crash between would bring an old value back.
         if not _packed(repo).keys().isdisjoint(names):
-            with _packed_lock(repo) as lock:
+            with _packed_lock(repo):
                 packed = dict(_packed(repo))
                 for name in names:
                     packed.pop(name, None)
-                _write_packed(repo, lock, packed)
+                _write_packed(repo, packed)
         for name, old in names.items():
-            with _locked_ref(repo, name) as (path, _):
+            with _locked_ref(repo, name) as path:
                 if old is not None and _read_value(path) not in (None, old):
                     raise RefConflict(f"{name} was changed by another process", hint="look again, then retry")
                 with suppress(FileNotFoundError):
@@ -248,7 +245,7 @@ def delete_many(repo: Repo, names: Mapping[str, str | None]) -> None:
 
 def pack(repo: Repo, prefix: str = EXPS) -> None:
     """Moves loose refs into the packed file, in git's order: no reader ever misses one, no kill loses one."""
-    with _writing(repo):
+    with lockfile.writing(repo):
         _pack(repo, prefix)
 
 
@@ -259,28 +256,22 @@ def _pack(repo: Repo, prefix: str) -> None:
         loose = {name: sha for name, sha in loose.items() if name.startswith((EXPS, "refs/heads/"))}
     if not loose:
         return
-    with _packed_lock(repo) as lock:
+    with _packed_lock(repo):
         packed = dict(_packed(repo))
         for name in loose:
             value = _read_value(os.path.join(repo.commondir, name))
             if value and _SHA.match(value):
                 loose[name] = value
                 packed[name] = value, None
-        _write_packed(repo, lock, packed)
+        _write_packed(repo, packed)
     for name, sha in loose.items():
-        with suppress(Locked), _locked_ref(repo, name, wait=0.0) as (path, _):
+        with suppress(Locked), _locked_ref(repo, name, wait=0.0) as path:
             if _read_value(path) == sha:
                 os.unlink(path)
         _remove_empty_parents(repo, name)
 
 
 # --- the protocol
-
-
-@contextmanager
-def _writing(repo: Repo) -> Iterator[None]:
-    with mutex.locked(Path(repo.commondir) / "pyexp" / "refs.lock", what="the lock on git refs"):
-        yield
 
 
 def _expect(repo: Repo, name: str, old: str | None) -> None:
@@ -302,21 +293,18 @@ def _check_nesting(repo: Repo, name: str) -> None:
 
 
 @contextmanager
-def _locked_ref(repo: Repo, name: str, wait: float | None = None) -> Iterator[tuple[str, str]]:
-    """Holds git's lock on a ref; gives the ref's path and the lock file's, which the block may have renamed away."""
+def _locked_ref(repo: Repo, name: str, wait: float | None = None) -> Iterator[str]:
+    """Holds git's lock on a ref; gives the ref's path."""
     path = os.path.join(repo.commondir, name)
-    lock = path + ".lock"
-    _take(
-        lock,
-        WAIT_SECONDS if wait is None else wait,
-        may_break=name.startswith(EXPS),
+    with lockfile.held(
+        repo,
+        path,
+        wait=WAIT_SECONDS if wait is None else wait,
         make=lambda: _make_parents(repo, name),
-    )
-    try:
-        yield path, lock
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(lock)
+        # git never takes a minute for one of these.
+        stale=STALE_SECONDS if name.startswith(EXPS) else None,
+    ):
+        yield path
 
 
 def _make_parents(repo: Repo, name: str) -> None:
@@ -327,79 +315,28 @@ def _make_parents(repo: Repo, name: str) -> None:
 
 
 @contextmanager
-def _packed_lock(repo: Repo) -> Iterator[str]:
-    lock = os.path.join(repo.commondir, "packed-refs.lock")
-    _take(lock, WAIT_SECONDS, may_break=False, make=lambda: None)
+def _packed_lock(repo: Repo) -> Iterator[None]:
+    with lockfile.held(repo, os.path.join(repo.commondir, "packed-refs"), wait=WAIT_SECONDS):
+        yield
+
+
+def _rename_over(path: str, new: str) -> None:
     try:
-        yield lock
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(lock)
-
-
-def _take(lock: str, wait: float, *, may_break: bool, make: Callable[[], None]) -> None:
-    deadline = time.monotonic() + wait
-    pause = 0.002
-    while True:
-        try:
-            os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666))
-            return
-        except FileExistsError:
-            age = _age(lock)
-            if may_break and age > STALE_SECONDS:
-                # All pyexp writers hold our own lock, and git never takes a minute: its owner is dead.
-                with suppress(FileNotFoundError):
-                    os.unlink(lock)
-                continue
-            if time.monotonic() >= deadline:
-                raise Locked(
-                    f"{lock} has been there for {max(age, 0):.0f} s",
-                    hint="if no git command is running, remove the file",
-                ) from None
-        except (FileNotFoundError, NotADirectoryError):
-            # The directory was just removed with its last ref, or was never there.
-            make()
-            if time.monotonic() >= deadline + 1:
-                raise
-            continue
-        time.sleep(pause)
-        pause = min(pause * 2, 0.1)
-
-
-def _age(path: str) -> float:
-    try:
-        return time.time() - os.stat(path).st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
-def _write_lock_file(lock: str, data: bytes) -> None:
-    fd = os.open(lock, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_BINARY", 0))
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _rename_over(path: str, lock: str) -> None:
-    try:
-        os.replace(lock, path)
+        os.replace(new, path)
     except (IsADirectoryError, PermissionError):
         # Directories that deleted refs left behind may be in the way.
         for directory, _, _ in os.walk(path, topdown=False):
             with suppress(OSError):
                 os.rmdir(directory)
         try:
-            os.replace(lock, path)
+            os.replace(new, path)
         except (IsADirectoryError, PermissionError) as error:
+            os.unlink(new)
             raise RefConflict(f"{path} is a directory with other refs in it") from error
     durable.sync_directory(os.path.dirname(path))
 
 
-def _write_packed(repo: Repo, lock: str, packed: Mapping[str, tuple[str, str | None]]) -> None:
+def _write_packed(repo: Repo, packed: Mapping[str, tuple[str, str | None]]) -> None:
     path = os.path.join(repo.commondir, "packed-refs")
     first = (durable.read_file(path) or b"").split(b"\n", 1)[0].decode("ascii", "replace")
     # What an existing file did not promise about its lines is not promised now.
@@ -410,8 +347,7 @@ def _write_packed(repo: Repo, lock: str, packed: Mapping[str, tuple[str, str | N
     for name in sorted(packed, key=lambda n: n.encode("utf-8", "surrogateescape")):
         sha, to = packed[name]
         lines.append(f"{sha} {name}\n" + (f"^{to}\n" if to else ""))
-    _write_lock_file(lock, "".join(lines).encode("utf-8", "surrogateescape"))
-    os.replace(lock, path)
+    os.replace(lockfile.written(repo, "".join(lines).encode("utf-8", "surrogateescape")), path)
     durable.sync_directory(os.path.dirname(path))
 
 
@@ -424,13 +360,8 @@ def _remove_empty_parents(repo: Repo, name: str) -> None:
 
 def write_head(repo: Repo, target: str) -> None:
     """Points HEAD at a branch (``refs/heads/…``) or, detached, at a commit. For user.py only."""
-    with _writing(repo):
-        lock = os.path.join(repo.gitdir, "HEAD.lock")
-        _take(lock, WAIT_SECONDS, may_break=False, make=lambda: None)
-        try:
+    with lockfile.writing(repo):
+        path = os.path.join(repo.gitdir, "HEAD")
+        with lockfile.held(repo, path, wait=WAIT_SECONDS):
             text = f"ref: {target}\n" if target.startswith("refs/") else f"{target}\n"
-            _write_lock_file(lock, text.encode("utf-8", "surrogateescape"))
-            os.replace(lock, os.path.join(repo.gitdir, "HEAD"))
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(lock)
+            os.replace(lockfile.written(repo, text.encode("utf-8", "surrogateescape")), path)

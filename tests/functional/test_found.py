@@ -1,5 +1,6 @@
 """What a second pair of eyes found: each was wrong once."""
 
+import errno
 from contextlib import closing
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from functional.conftest import Space
 
 import pyexp
 from pyexp.errors import UnsafeCheckout
-from pyexp.git import repo, user
+from pyexp.experiments import taskqueue
+from pyexp.git import lockfile, refs, repo, user
+from pyexp.model import Task
 
 
 def quiet(data: bytes) -> None:
@@ -131,3 +134,42 @@ def test_before_the_first_commit_that_is_what_is_said(tmp_path: Path) -> None:
             continue
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, words
         assert "there is no commit yet" in done.stderr, words
+
+
+# -- killed in the middle ----------------------------------------------------------------------------------------
+
+
+def test_a_rename_that_was_killed_between_its_two_refs_is_finished(space) -> None:
+    outcome = pyexp.run(space.project(), name="old", sink=quiet)
+    with repo.discover(space.root) as found:
+        ref = next(iter(refs.read(found, "refs/exps/")))
+        refs.create(found, ref.removesuffix("old") + "new", outcome.sha)
+    done = space.cli("exp", "rename", "old", "new")
+    assert done.returncode == 0, done.stderr
+    assert space.experiments() == {"new": outcome.sha}
+
+
+def test_a_sweep_is_queued_whole_or_not_at_all(space, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    real = taskqueue._write
+
+    def full_disk(path: Path, task: Task) -> None:
+        written.append(task)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, task)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(taskqueue, "_write", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            pyexp.run(space.project(), params=["lr=1,2,3,4"], name="sweep", queue=True)
+    assert len(written) == 3 and space.json("queue", "status", "--json")["tasks"] == []
+    pyexp.run(space.project(), params=["lr=1,2,3,4"], name="sweep", queue=True)
+    assert len(space.json("queue", "status", "--json")["tasks"]) == 4
+
+
+def test_a_commit_that_was_killed_does_not_lock_the_user_out(space) -> None:
+    (space.root / ".git/index.lock").write_bytes(lockfile.MARK)
+    space.put("raw.txt", "new\n")
+    done = space.cli("git", "commit", "-a", "-m", "again")
+    assert done.returncode == 0, done.stderr

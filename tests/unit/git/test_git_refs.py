@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyexp.errors import ExperimentError, Locked, RefConflict
-from pyexp.git import refs
+from pyexp.git import index, lockfile, refs
 from pyexp.git.repo import Repo, discover
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
@@ -110,6 +110,21 @@ def test_a_dead_process_lock_on_an_experiment_is_removed(repo: Repo) -> None:
     assert refs.read(repo) == {BASE + "one": B}
 
 
+@pytest.mark.parametrize("name", ["refs/heads/main", "packed-refs", "HEAD", "index"])
+def test_a_lock_that_a_killed_pyexp_left_is_taken_away(repo: Repo, name: str) -> None:
+    refs.create(repo, "refs/heads/other", A)
+    refs.pack(repo, "refs/heads/")
+    lock = repo.commondir / f"{name}.lock"
+    lock.write_bytes(lockfile.MARK)
+    refs.create(repo, "refs/heads/main", B)
+    refs.delete(repo, "refs/heads/other")
+    refs.write_head(repo, "refs/heads/main")
+    index.write_index(repo, [])
+    assert refs.read(repo) == {"refs/heads/main": B}
+    assert not list(repo.commondir.glob("*.lock")) and not list(repo.commondir.glob("refs/**/*.lock"))
+    assert {path.name for path in (repo.commondir / "pyexp").iterdir()} == {"refs.lock", "index.lock"}
+
+
 def test_the_lock_of_others_is_waited_for_and_never_removed(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refs, "WAIT_SECONDS", 0.1)
     lock = repo.commondir / "refs/heads/main.lock"
@@ -195,7 +210,7 @@ _COUNT = """
 import sys
 from pathlib import Path
 from pyexp.errors import RefConflict
-from pyexp.git import refs
+from pyexp.git import index, lockfile, refs
 from pyexp.git.repo import discover
 root, name, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with discover(Path(root)) as repo:
@@ -222,7 +237,7 @@ def test_two_processes_lose_no_update_while_refs_are_packed(repo: Repo) -> None:
 _PACK = """
 import sys, time
 from pathlib import Path
-from pyexp.git import refs
+from pyexp.git import index, lockfile, refs
 from pyexp.git.repo import discover
 with discover(Path(sys.argv[1])) as repo:
     print("go", flush=True)
