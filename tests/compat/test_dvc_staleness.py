@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from twins import Work, plain, start
@@ -17,12 +16,46 @@ def stage(name: str, body: str) -> str:
     return f"  {name}:\n    cmd: echo {name} > {name}.out\n    outs: [{name}.out]\n{body}"
 
 
-NAMES = (
-    "clean dep_modified dep_deleted dep_added dep_taken dep_touched param_modified param_taken param_added param_unset "
-    "whole_added whole_taken whole_same param_number param_file_gone cmd_changed cmd_listed out_modified out_deleted "
-    "out_lost out_lost_gone frozen_dep no_lock tree_added tree_renamed tree_mode tree_ignored desc_changed open_changed "
-    "open_deleted now_cached now_uncached dep_mode wdir_changed lock_params_gone tuple_list nan crlf"
-).split()
+NAMES = [
+    "clean",
+    "dep_modified",
+    "dep_deleted",
+    "dep_added",
+    "dep_taken",
+    "dep_touched",
+    "param_modified",
+    "param_taken",
+    "param_added",
+    "param_unset",
+    "whole_added",
+    "whole_taken",
+    "whole_same",
+    "param_number",
+    "param_file_gone",
+    "cmd_changed",
+    "cmd_listed",
+    "out_modified",
+    "out_deleted",
+    "out_lost",
+    "out_lost_gone",
+    "frozen_dep",
+    "no_lock",
+    "tree_added",
+    "tree_renamed",
+    "tree_mode",
+    "tree_ignored",
+    "desc_changed",
+    "open_changed",
+    "open_deleted",
+    "now_cached",
+    "now_uncached",
+    "dep_mode",
+    "wdir_changed",
+    "lock_params_gone",
+    "tuple_list",
+    "nan",
+    "crlf",
+]
 
 
 def pipeline() -> str:
