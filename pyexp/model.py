@@ -252,4 +252,6 @@ class Row:
     outs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     errors: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     dep_params: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Every declared file of metrics, also one that is not there.
+    metric_files: tuple[str, ...] = ()
     error: tuple[str, str] | None = None

@@ -13,7 +13,7 @@ from pyexp.cli.shared_options import positive
 from pyexp.errors import UsageError
 from pyexp.model import StageSpec
 from pyexp.pipeline import data
-from pyexp.pipeline.load import open_workspace, path_from
+from pyexp.pipeline.load import open_workspace, path_from, seen_from
 from pyexp.pipeline.plan import Reason
 
 
@@ -21,13 +21,27 @@ def add_add(parser: ArgumentParser) -> None:
     parser.add_argument("targets", nargs="+", help="files or directories")
     parser.add_argument("--no-commit", action="store_true", help="do not put the data into the cache")
     parser.add_argument("--glob", action="store_true", help="targets are patterns")
+    parser.add_argument("-o", "--out", metavar="PATH", help="copy the target there and track the copy")
+    parser.add_argument("-f", "--force", action="store_true", help="with --out: replace what is there")
+    parser.add_argument(
+        "--no-relink", action="store_true", help="leave the files as they are, not as links to the cache"
+    )
     parser.set_defaults(run=_add)
 
 
 def _add(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         targets = _globbed(args.targets, args.cwd) if args.glob else args.targets
-        files = data.add(where.project, targets, cwd=where.cwd, commit=not args.no_commit, on_event=console.event)
+        files = data.add(
+            where.project,
+            targets,
+            cwd=where.cwd,
+            commit=not args.no_commit,
+            out=args.out,
+            force=args.force,
+            relink=not args.no_relink,
+            on_event=console.event,
+        )
         in_git = where.project.git is not None
     if in_git and files:
         hint_git(console, files, where.cwd)
@@ -158,35 +172,43 @@ def _status(args: Namespace, console: Console) -> int:
         tracked = bool(found) or bool(open_workspace(where.project).stages)
     if args.json:
         if not console.quiet:
-            console.out(tables.to_json({stage.address: _groups(reasons) for stage, reasons in found}))
+            console.out(
+                tables.to_json(
+                    {
+                        seen_from(stage.address, where.cwd): _groups(stage, reasons, where.cwd)
+                        for stage, reasons in found
+                    }
+                )
+            )
     elif not tracked:
         console.info("There are no data or pipelines tracked in this project yet.\nSee: pyexp add, pyexp stage add")
     elif not found:
         console.info("Data and pipelines are up to date.")
     elif not console.quiet:
-        console.out("\n".join(_lines(stage, reasons) for stage, reasons in found))
+        console.out("\n".join(_lines(stage, reasons, where.cwd) for stage, reasons in found))
     return 1 if console.quiet and found else 0
 
 
-def _groups(reasons: Sequence[Reason]) -> list[object]:
-    """A stage's reasons as ``status --json`` has them (FORMATS.md §3.8)."""
+def _groups(stage: StageSpec, reasons: Sequence[Reason], cwd: str) -> list[object]:
+    """A stage's reasons as ``status --json`` has them (FORMATS.md §3.8), with paths as seen from ``cwd``."""
     groups: dict[str, dict[str, object]] = {}
     words: list[object] = []
     for reason in reasons:
+        path = path_from(stage.relpath(reason.path), cwd)
         if reason.group in ("command", "always"):
             words.append(reason.word)
         elif reason.key:
-            level = groups.setdefault("changed deps", {}).setdefault(reason.path, {})
+            level = groups.setdefault("changed deps", {}).setdefault(path, {})
             assert isinstance(level, dict)
             level[reason.key] = reason.word
         else:
-            groups.setdefault(f"changed {reason.group}", {})[reason.path] = reason.word
+            groups.setdefault(f"changed {reason.group}", {})[path] = reason.word
     return [*({name: entries} for name, entries in groups.items()), *words]
 
 
-def _lines(stage: StageSpec, reasons: Sequence[Reason]) -> str:
-    lines = [f"{stage.address}:"]
-    for group in _groups(reasons):
+def _lines(stage: StageSpec, reasons: Sequence[Reason], cwd: str) -> str:
+    lines = [f"{seen_from(stage.address, cwd)}:"]
+    for group in _groups(stage, reasons, cwd):
         if not isinstance(group, dict):
             lines.append(f"\t{group}")
             continue

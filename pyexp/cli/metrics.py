@@ -65,7 +65,13 @@ def _only(row: Row, wanted: Collection[str]) -> Row:
     def only(found: Mapping[str, Any]) -> dict[str, Any]:
         return {path: data for path, data in found.items() if _is_meant(path, wanted)}
 
-    return replace(row, params=only(row.params), metrics=only(row.metrics), errors=only(row.errors))
+    return replace(
+        row,
+        params=only(row.params),
+        metrics=only(row.metrics),
+        errors=only(row.errors),
+        metric_files=tuple(path for path in row.metric_files if _is_meant(path, wanted)),
+    )
 
 
 def _is_meant(path: str, wanted: Iterable[str]) -> bool:
@@ -132,10 +138,7 @@ def _metrics_show(args: Namespace, console: Console) -> int:
         rows = dict(zip(rows, _narrowed(where, list(rows.values()), args, "metrics"), strict=True))
     _warn_of_errors(console, rows.values())
     if args.json:
-        data = {
-            rev: {"data": {file: {"data": found} for file, found in row.metrics.items()}} for rev, row in rows.items()
-        }
-        console.out(tables.to_json(data))
+        console.out(tables.to_json({rev: {"data": render.metrics_json(row)} for rev, row in rows.items()}))
         return 0
     head, cells = _metrics_table(rows, args.precision)
     if cells:

@@ -114,23 +114,29 @@ def _csv_cell(value: Any, precision: int | None) -> str:
 def row_json(row: Row) -> dict[str, Any]:
     """A row as ``exp show --json`` has it."""
 
-    def files(found: Mapping[str, Any]) -> dict[str, Any]:
-        return {file: {"data": data} for file, data in found.items()}
-
     data: dict[str, Any] = {
         "rev": row.rev,
         "timestamp": None if row.timestamp is None else iso(row.timestamp),
-        "params": files(row.params),
-        "metrics": files(row.metrics),
+        "params": {file: {"data": data} for file, data in row.params.items()},
+        "metrics": metrics_json(row),
         "deps": row.deps,
         "outs": row.outs,
         "meta": {},
     }
     for file, (kind, message) in row.errors.items():
-        group = "metrics" if file in row.metrics else "params"
-        if file not in row.metrics and file not in row.params:
-            data[group][file] = {"error": {"type": kind, "msg": message}}
+        if file not in data["metrics"] and file not in row.params:
+            data["params"][file] = {"error": {"type": kind, "msg": message}}
     return data
+
+
+def metrics_json(row: Row) -> dict[str, Any]:
+    """A row's metrics: each declared file's data, or why there is none."""
+    found: dict[str, Any] = {file: {"data": data} for file, data in row.metrics.items()}
+    for file in row.metric_files:
+        if file not in found:
+            kind, message = row.errors.get(file, ("FileNotFoundError", f"No such file or directory: '{file}'"))
+            found[file] = {"error": {"type": kind, "msg": message}}
+    return found
 
 
 def show_json(baselines: Sequence[Any]) -> list[dict[str, Any]]:
@@ -181,14 +187,16 @@ def diff_json(found: Diff) -> dict[str, Any]:
 def changes_json(changes: Iterable[Change]) -> dict[str, Any]:
     result: dict[str, dict[str, Any]] = {}
     for change in changes:
-        entry: dict[str, Any] = {
-            "old": None if change.old is MISSING else change.old,
-            "new": None if change.new is MISSING else change.new,
-        }
+        entry: dict[str, Any] = {"old": _side(change.old), "new": _side(change.new)}
         if change.diff is not None:
             entry["diff"] = change.diff
         result.setdefault(change.path, {})[change.name] = entry
     return result
+
+
+def _side(value: Any) -> Any:
+    """Lists come as text, as DVC has them."""
+    return None if value is MISSING else str(value) if isinstance(value, (list, tuple)) else value
 
 
 def change_rows(

@@ -25,7 +25,7 @@ from pyexp.pipeline.load import CommitReader, Pipeline, Reader, WorkspaceReader,
 if TYPE_CHECKING:
     from pyexp.project import Project
 
-ROWS_VERSION = 1
+ROWS_VERSION = 2
 WORKSPACE = "workspace"
 
 
@@ -61,6 +61,7 @@ class _Collector:
         self._reader = reader
         self._pipeline = pipeline
         self.errors: dict[str, tuple[str, str]] = {}
+        self.metric_files: list[str] = []
 
     def _load(self, relpath: str, entry: Entry | None = None) -> Any:
         """The data of a file, from the reader or, for an output of the cache, from there; None when it is not there."""
@@ -95,7 +96,7 @@ class _Collector:
                 found[relpath] = data
         for relpath, keys in partial.items():
             if relpath not in whole and (data := self._load(relpath)) is not None:
-                found[relpath] = _selected(data, keys)
+                found[relpath] = selected(data, keys)
         return found
 
     def metrics(self) -> dict[str, Any]:
@@ -109,6 +110,7 @@ class _Collector:
         found: dict[str, Any] = {}
         for relpath, entry in paths.items():
             for file, file_entry in self._files(relpath, entry):
+                self.metric_files.append(file)
                 data = self._load(file, file_entry)
                 if data is not None:
                     found[file] = data
@@ -128,7 +130,8 @@ def _listed(pipeline: Pipeline, section: Literal["params", "metrics"]) -> list[s
     ]
 
 
-def _selected(data: Any, keys: Iterable[str]) -> dict[str, Any]:
+def selected(data: Any, keys: Iterable[str]) -> dict[str, Any]:
+    """The part of nested data that dotted keys name; keys it does not have are left out."""
     chosen: dict[str, Any] = {}
     for key in keys:
         value = values.select(data, key)
@@ -194,6 +197,7 @@ def _row(project: Project, rev: str, reader: Reader, timestamp: int | None) -> R
         outs=_outs(pipeline),
         errors={**{broken.path: ("FormatError", str(broken)) for broken in pipeline.broken}, **collector.errors},
         dep_params={file: tuple(keys) for file, keys in dep_params.items()},
+        metric_files=tuple(collector.metric_files),
         error=error,
     )
 
@@ -236,6 +240,7 @@ class Rows:
             for version, record in unpacker:
                 if version == ROWS_VERSION:
                     record["dep_params"] = {file: tuple(keys) for file, keys in record["dep_params"].items()}
+                    record["metric_files"] = tuple(record["metric_files"])
                     row = Row(**record)
                     yield row.rev, row
         except (ValueError, TypeError, msgpack.UnpackException):
