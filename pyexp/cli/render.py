@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pyexp.cli.tables import FILL, PRECISION, created, iso, number, plain
@@ -113,7 +113,6 @@ def _csv_cell(value: Any, precision: int | None) -> str:
 
 def row_json(row: Row) -> dict[str, Any]:
     """A row as ``exp show --json`` has it."""
-
     data: dict[str, Any] = {
         "rev": row.rev,
         "timestamp": None if row.timestamp is None else iso(row.timestamp),

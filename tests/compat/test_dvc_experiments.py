@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twins import Work, plain, start
+from twins import Work, start
 
 pytestmark = pytest.mark.dvc
 
