@@ -8,10 +8,14 @@ demo:
 test:
 	bash tests/run.sh
 
-# Measures beside DVC (PYEXP_TEST_DVC, or dvc on the path) and the machine itself; writes benchmarks/RESULTS.md.
+# Measures pyexp as users install it beside DVC (PYEXP_TEST_DVC, or dvc on the path) and the machine itself; writes
+# benchmarks/RESULTS.md.
 # BENCH="--quick" takes under three minutes; more in benchmarks/README.md.
 bench:
-	cd benchmarks && ../.venv/bin/python -m workflows $(BENCH)
+	test -x build/bench/bin/python || python3 -m venv build/bench
+	build/bench/bin/python -m pip install -q --disable-pip-version-check --force-reinstall --no-deps .
+	build/bench/bin/python -m pip install -q --disable-pip-version-check .
+	cd benchmarks && ../build/bench/bin/python -m workflows $(BENCH)
 
 lint:
 	.venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports

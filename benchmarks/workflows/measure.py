@@ -2,15 +2,18 @@
 
 import ctypes
 import os
+import resource
+import signal
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 _SET_CHILD_SUBREAPER = 36
 _LINGER_SECONDS = 30.0
+_HANGS_SECONDS = 240
 
 
 class Failed(Exception):
@@ -49,8 +52,8 @@ def run(argv: Sequence[str], *, cwd: str, env: Mapping[str, str]) -> Cost:
         actions.append((os.POSIX_SPAWN_DUP2, said.fileno(), 2))
         # A shell changes directory, because posix_spawn cannot; it replaces itself with the command.
         shell = ["sh", "-c", 'cd "$0" && exec "$@"', cwd, *argv]
-        pid = os.posix_spawnp("sh", shell, dict(env), file_actions=actions, setsigdef=[])
-        _, status, used = os.wait4(pid, 0)
+        pid = os.posix_spawnp("sh", shell, dict(env), file_actions=actions, setpgroup=0)
+        _, status, used = _wait(pid)
         wall = time.perf_counter() - start
         if os.waitstatus_to_exitcode(status) != 0:
             said.seek(0)
@@ -62,7 +65,17 @@ def run(argv: Sequence[str], *, cwd: str, env: Mapping[str, str]) -> Cost:
     return Cost(cpu, wall, peak / unit)
 
 
-def _orphans():
+def _wait(pid: int) -> tuple[int, int, resource.struct_rusage]:
+    """Waits for a command; one that hangs is ended, and counts as failed."""
+    signal.signal(signal.SIGALRM, lambda number, frame: os.killpg(pid, signal.SIGKILL))
+    signal.alarm(_HANGS_SECONDS)
+    try:
+        return os.wait4(pid, 0)
+    finally:
+        signal.alarm(0)
+
+
+def _orphans() -> Iterator[tuple[int, int, resource.struct_rusage]]:
     """Reaps what a command left behind, for as long as it takes to end by itself (within reason)."""
     until = time.monotonic() + _LINGER_SECONDS
     while time.monotonic() < until:

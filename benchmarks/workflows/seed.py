@@ -5,6 +5,7 @@ python seed.py COUNT
 
 import random
 import sys
+from contextlib import closing
 
 import pyexp
 from pyexp.experiments import names
@@ -13,7 +14,7 @@ from pyexp.git import refs, snapshot
 
 def main(count: int) -> None:
     numbers = random.Random(7)
-    with pyexp.find(".") as project:
+    with closing(pyexp.find(".")) as project:
         repo, baseline = project.require_git(), names.baseline_of(project)
         for number in range(count):
             params = f"lr: {number / 1000}\ndepth: [1, 2]\ntrain:\n  epochs: {number}\n"

@@ -47,6 +47,10 @@ def environment(home: Path) -> dict[str, str]:
     git = {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_CONFIG_NOSYSTEM": "1"}
     for number, (key, value) in enumerate(settings.items()):
         git |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    places = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    dvc = find_dvc()
+    if dvc is not None:  # DVC starts its queue's workers by the name "dvc", and waits for ever when there is none
+        places.append(str(Path(dvc.argv[0]).parent))
     own = {
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / ".config"),
@@ -55,7 +59,7 @@ def environment(home: Path) -> dict[str, str]:
         "DVC_SITE_CACHE_DIR": str(home / "dvc-site"),
         "DVC_STUDIO_OFFLINE": "1",
         "NO_COLOR": "1",
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": os.pathsep.join(places),
         "LC_ALL": "C.UTF-8",
     }
     for name in ("PYTHONPATH", "VIRTUAL_ENV"):  # the pyexp under test may be reached by these
