@@ -78,14 +78,14 @@ def opened(project: Project, name: str | None = None) -> Iterator[Remote]:
     from pyexp.objects.remote import open_remote  # plug table: only transfers pay for it
 
     chosen = remote_name(project, name)
-    found = open_remote(chosen, _options(project, chosen), project.control)
+    found = open_remote(chosen, options_of(project, chosen), project.control)
     try:
         yield found
     finally:
         found.close()
 
 
-def _options(project: Project, name: str) -> dict[str, str]:
+def options_of(project: Project, name: str) -> dict[str, str]:
     """A remote's options, with ``remote://OTHER/path`` in its URL followed."""
     remotes = project.config.remotes()
     options, seen = dict(remotes[name]), {name}

@@ -1,0 +1,239 @@
+"""The functions of ``dvc.api``, by the same names and arguments, for projects on this machine.
+
+    import pyexp.api
+
+    with pyexp.api.open("data/train.csv") as file: ...
+    params = pyexp.api.params_show()
+    model = pyexp.api.read("model.pkl", rev="exp-1a2b3", mode="rb")
+
+``repo`` is a directory in a project (default: the current one), ``rev`` a git revision or an experiment's name
+(default: the workspace); paths are seen from the project's root. ``config`` holds settings that weigh more than the
+project's: ``{"core": {"remote": "other"}}``. Failures are ``pyexp.errors.PyexpError``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import IO, Any
+
+from pyexp import project as projects
+from pyexp.errors import PyexpError, UsageError
+from pyexp.experiments import manage, reading
+from pyexp.formats.config import Config, split_option
+from pyexp.project import Project
+
+__all__ = [
+    "all_branches",
+    "all_commits",
+    "all_tags",
+    "artifacts_show",
+    "exp_save",
+    "exp_show",
+    "get_url",
+    "metrics_show",
+    "open",
+    "params_show",
+    "read",
+]
+
+Settings = Mapping[str, Any]
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def open(
+    path: str,
+    repo: str | None = None,
+    rev: str | None = None,
+    remote: str | None = None,
+    mode: str = "r",
+    encoding: str | None = None,
+    config: Settings | None = None,
+    remote_config: Settings | None = None,
+) -> AbstractContextManager[IO[Any]]:
+    """A file of git or tracked data, to read in a ``with`` statement; data that is not here is fetched."""
+    if mode not in ("r", "rt", "rb"):
+        raise UsageError(f"mode '{mode}' is not for reading", hint="'r' or 'rb'")
+    return _opened_file(path, rev, remote, mode, encoding, _project(repo, config, remote, remote_config))
+
+
+@contextmanager
+def _opened_file(
+    path: str,
+    rev: str | None,
+    remote: str | None,
+    mode: str,
+    encoding: str | None,
+    opened: AbstractContextManager[Project],
+) -> Iterator[IO[Any]]:
+    with (
+        opened as project,
+        reading.open_file(reading.source(project, rev), path, remote=remote) as raw,
+    ):
+        if "b" in mode:
+            yield raw
+        else:
+            with io.TextIOWrapper(raw, encoding=encoding or "utf-8") as text:
+                yield text
+
+
+def read(
+    path: str,
+    repo: str | None = None,
+    rev: str | None = None,
+    remote: str | None = None,
+    mode: str = "r",
+    encoding: str | None = None,
+    config: Settings | None = None,
+    remote_config: Settings | None = None,
+) -> Any:
+    """All of a file: text, or bytes with mode ``rb``."""
+    with open(path, repo, rev, remote, mode, encoding, config, remote_config) as file:
+        return file.read()
+
+
+def get_url(
+    path: str,
+    repo: str | None = None,
+    rev: str | None = None,
+    remote: str | None = None,
+    config: Settings | None = None,
+    remote_config: Settings | None = None,
+) -> str:
+    """Where the remote keeps tracked data; of a directory, its list of files. Whether it is there is not looked up."""
+    with _project(repo, config, remote, remote_config) as project:
+        return reading.url(reading.source(project, rev), path, remote=remote)
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+
+
+def params_show(
+    *targets: str,
+    repo: str | None = None,
+    stages: str | Iterable[str] | None = None,
+    rev: str | None = None,
+    deps: bool = False,
+    config: Settings | None = None,
+) -> dict[str, Any]:
+    """Params as one nested dictionary: of ``targets``, of ``stages``, or all.
+
+    Top-level keys that several files have are written ``file:key``.
+    """
+    chosen = [stages] if isinstance(stages, str) else list(stages or ())
+    with _project(repo, config) as project:
+        return reading.params(reading.source(project, rev), targets, chosen, deps=deps)
+
+
+def metrics_show(
+    *targets: str, repo: str | None = None, rev: str | None = None, config: Settings | None = None
+) -> dict[str, Any]:
+    """Metrics as one nested dictionary; top-level keys that several files have are written ``file:key``."""
+    with _project(repo, config) as project:
+        return reading.metrics(reading.source(project, rev), targets)
+
+
+# -- experiments, artifacts, git -------------------------------------------------------------------------------------
+
+
+def exp_save(name: str | None = None, force: bool = False, include_untracked: list[str] | None = None) -> str:
+    """Keeps the workspace as it is as an experiment; returns its commit."""
+    with _project(None) as project:
+        return manage.save(project, name=name, force=force, include=include_untracked or ()).sha
+
+
+def exp_show(
+    repo: str | None = None,
+    revs: str | list[str] | None = None,
+    num: int = 1,
+    param_deps: bool = False,
+    force: bool = False,
+    config: Settings | None = None,
+) -> list[dict[str, Any]]:
+    """The table of experiments, a dictionary for each row; numbers are floats, what is not there is None."""
+    chosen = [revs] if isinstance(revs, str) else revs or []
+    with _project(repo, config) as project:
+        return reading.rows(project, chosen, num, param_deps=param_deps, fresh=force)
+
+
+def artifacts_show(
+    name: str, version: str | None = None, stage: str | None = None, repo: str | None = None
+) -> dict[str, str]:
+    """Commit (``rev``) and ``path`` of an artifact: of a version, of a stage, or the latest version."""
+    if version and stage:
+        raise UsageError("an artifact has a version or a stage, not both", hint="give one of them")
+    with _project(repo) as project:
+        return reading.artifact(project, name, version, stage)
+
+
+def all_branches(repo: str | None = None) -> list[str]:
+    """The names of all git branches."""
+    with _project(repo) as project:
+        return sorted(project.require_git().branches())
+
+
+def all_tags(repo: str | None = None) -> list[str]:
+    """The names of all git tags."""
+    with _project(repo) as project:
+        return sorted(project.require_git().tags())
+
+
+def all_commits(repo: str | None = None) -> list[str]:
+    """Every commit of every branch and tag (and HEAD), newest first from each."""
+    with _project(repo) as project:
+        git = project.require_git()
+        head = git.head().sha
+        starts = [*([head] if head else []), *git.branches().values(), *git.tags().values()]
+        found: dict[str, None] = {}
+        for start in dict.fromkeys(starts):
+            found.update(dict.fromkeys(git.history(start, None, first_parent=False)))
+        return list(found)
+
+
+# -- projects --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _project(
+    repo: str | None,
+    config: Settings | None = None,
+    remote: str | None = None,
+    remote_config: Settings | None = None,
+) -> Iterator[Project]:
+    if repo is not None and ("://" in repo.removeprefix("file://") or repo.startswith("git@")):
+        raise PyexpError(f"'{repo}' is not on this machine", hint=f"clone it first: pyexp git clone {repo}")
+    project = projects.find((repo or ".").removeprefix("file://"))
+    if config or remote_config:
+        project.config = _weightier(project.config, config or {}, remote, remote_config or {})
+    try:
+        yield project
+    finally:
+        project.close()
+
+
+def _weightier(config: Config, settings: Settings, remote: str | None, remote_config: Settings) -> Config:
+    """The configuration with settings over it; ``remote_config`` is for ``remote``, or the default one."""
+    base: dict[str, dict[str, str]] = {}
+    for option, value in config.items():
+        section, key = split_option(option)
+        base.setdefault(section, {})[key] = value
+    over: dict[str, dict[str, str]] = {}
+    for section, options in settings.items():
+        for key, value in options.items():
+            if isinstance(value, Mapping):  # {"remote": {"name": {"url": …}}}
+                named = over.setdefault(f'{section} "{key.lower()}"', {})
+                named.update((name, _text(item)) for name, item in value.items())
+            else:
+                over.setdefault(section, {})[key] = _text(value)
+    if remote_config:
+        name = (remote or over.get("core", {}).get("remote") or config.get("core.remote") or "").lower()
+        named = over.setdefault(f'remote "{name}"', {})
+        named.update((key, _text(value)) for key, value in remote_config.items())
+    return Config({"repo": base, "local": over})
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
