@@ -113,9 +113,22 @@ _GLOBAL = """options:
 
 def entry() -> NoReturn:
     """The console script."""
+    _open_streams()
     # Many small records live as long as the command: looking through them for garbage cycles costs up to 40 %.
     gc.set_threshold(100_000, 50, 50)
     sys.exit(main(sys.argv[1:]))
+
+
+def _open_streams() -> None:
+    """Opens what the caller has closed (``>&-``): else the next file opened would be standard output to our stages."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != fd:
+                os.dup2(null, fd)
+                os.close(null)
+            os.set_inheritable(fd, True)
+            setattr(sys, name, open(fd, "w" if fd else "r", encoding="utf-8"))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -1,6 +1,8 @@
 """What a second pair of eyes found: each was wrong once."""
 
 import errno
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -173,3 +175,21 @@ def test_a_commit_that_was_killed_does_not_lock_the_user_out(space) -> None:
     space.put("raw.txt", "new\n")
     done = space.cli("git", "commit", "-a", "-m", "again")
     assert done.returncode == 0, done.stderr
+
+
+# -- no terminal, no standard streams ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(space, closed: str) -> None:
+    before = space.read("raw.txt")
+    for words in ("repro -f", "exp run -f -n {}".format(len(closed)), "exp show", "--help", "nosuch"):
+        done = subprocess.run(
+            ["sh", "-c", f"exec {sys.executable} -m pyexp {words} {closed}"],
+            cwd=space.root,
+            capture_output=True,
+            timeout=60,
+        )
+        assert b"Traceback" not in done.stderr and done.returncode == (2 if words == "nosuch" else 0), words
+    assert space.read("raw.txt") == before and space.read("data.txt") == before
+    assert str(len(closed)) in space.experiments()
