@@ -219,7 +219,8 @@ def _deciding(project: projects.Project, root: str, path: str, target: str) -> t
     is_dir = target.endswith("/") or os.path.isdir(path)
     found = project.ignore.deciding(relpath.replace(os.sep, "/"), is_dir)
     if found is not None and not found[0]:  # a control directory, ignored without a line in a file
-        return "", 0, f"{os.path.basename(path)}{'/' if is_dir else ''}"
+        name = os.path.basename(path)
+        return "", 0, name if name == ".git" else f"{name}/"
     return found
 
 

@@ -193,3 +193,145 @@ def test_text_says_what_dvc_says(both: Both) -> None:
     theirs = theirs.replace("dvc checkout", "pyexp checkout").replace("git status", "pyexp git status")
     ours = both.pyexp("data", "status", "--granular")
     assert sorted(ours.splitlines()) == sorted(theirs.splitlines())
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    """What git would see of a project: records and .gitignore files."""
+    found: dict[str, bytes] = {}
+    for path in sorted(root.rglob("*")):
+        relpath = path.relative_to(root).as_posix()
+        if path.is_file() and not relpath.startswith((".git/", ".dvc/tmp/", ".dvc/cache/")):
+            found[relpath] = path.read_bytes()
+    return found
+
+
+def _twins(both: Both) -> tuple[Both, Both]:
+    """The project twice: for DVC, and for pyexp."""
+    other = both.root.with_name("twin")
+    shutil.copytree(both.root, other, symlinks=True)
+    return both, Both(other, both.env)
+
+
+def test_move_and_migrate_leave_the_same_files(both: Both) -> None:
+    # DVC writes an entry without a hash for a stage that never ran; pyexp does not claim that it ran.
+    both.put("dvc.yaml", PIPELINE[: PIPELINE.index("  never:")])
+    both.dvc("add", "-q", "data", "dirb", "x.txt", "y.txt")
+    both.dvc("repro", "-q", "s")
+    cache = both.root / ".dvc/cache"
+    for path in sorted((cache / "files/md5").glob("*/*")):
+        (cache / path.parent.name).mkdir(exist_ok=True)
+        path.rename(cache / path.parent.name / path.name)
+    for name in ("x.txt.dvc", "data.dvc", "dvc.lock"):
+        text = (both.root / name).read_text()
+        both.put(name, "# kept\n" + "".join(line for line in text.splitlines(True) if "hash: md5" not in line))
+    both.commit()
+    (both.root / "into").mkdir()
+    theirs, ours = _twins(both)
+    for args in (
+        ("cache", "migrate"),
+        ("cache", "migrate", "--dvc-files"),
+        ("move", "y.txt", "z.txt"),
+        ("move", "dirb", "other"),
+        ("move", "other", "into"),
+        ("unprotect", "x.txt"),
+    ):
+        theirs.dvc(*args)
+        ours.pyexp(*args)
+        assert _files(ours.root) == _files(theirs.root), args
+    here = {path.relative_to(ours.root): path.read_bytes() for path in (ours.root / ".dvc/cache/files").rglob("*.dir")}
+    there = {
+        path.relative_to(theirs.root): path.read_bytes() for path in (theirs.root / ".dvc/cache/files").rglob("*.dir")
+    }
+    # DVC also brings the list of a directory whose files git holds, not the cache.
+    assert len(here) == 3 and here.items() <= there.items()
+    assert "up to date" in ours.dvc("status", "s") and "up to date" in ours.pyexp("status", "s")
+
+
+def test_list_and_check_ignore(both: Both) -> None:
+    both.dvc("add", "-q", "data", "dirb", "x.txt", "y.txt")
+    both.dvc("repro", "-q", "s")
+    both.commit()
+    shutil.rmtree(both.root / "dirb")
+    both.put("un/1", "u\n")
+    for args in (
+        (".",),
+        ("-R", "."),
+        ("-T", "."),
+        (".", "data"),
+        (".", "dirb"),
+        ("-R", "-L", "2", "."),
+        ("-T", "-L", "1", "."),
+        ("--dvc-only", "-R", "."),
+        ("-R", ".", "--rev", "HEAD"),
+        ("-R", ".", "data", "--show-hash", "--rev", "HEAD"),
+        ("-T", ".", "data/sub"),
+        (".", "data/a"),
+    ):
+        assert both.pyexp("list", *args) == both.dvc("list", *args), args
+    theirs = {item["path"]: item for item in json.loads(both.dvc("list", ".", "-R", "--json"))}
+    ours = {item["path"]: item for item in json.loads(both.pyexp("list", ".", "-R", "--json"))}
+    assert theirs.pop("nv.txt")["size"] == 0 and ours.pop("nv.txt")["size"] is None  # nobody made it yet
+    assert ours == theirs
+    both.put(".dvcignore", "*.log\n/tmpx/\n!keep.log\n")
+    both.put("sub/.dvcignore", "foo\n")
+    paths = ("a.log", "keep.log", "sub/foo", "sub/x.log", "tmpx", "b", ".git", ".dvc")
+    for options in ((), ("-d",), ("-d", "-n")):
+        assert both.pyexp("check-ignore", *options, *paths) == both.dvc("check-ignore", *options, *paths), options
+
+
+API = """
+import json
+from {module} import api
+calls = (
+    lambda: api.params_show(), lambda: api.params_show("params.yaml"), lambda: api.params_show("params.yaml", "p2.json"),
+    lambda: api.params_show(stages="s"), lambda: api.params_show(stages=["s", "sub/dvc.yaml:t"]),
+    lambda: api.params_show(deps=True), lambda: api.params_show(rev="exp1"), lambda: api.params_show("extra.yaml"),
+    lambda: api.params_show(rev="v1", stages="s", deps=True), lambda: api.params_show("params.yaml", stages="s"),
+    lambda: api.metrics_show(), lambda: api.metrics_show(rev="exp1"), lambda: api.metrics_show("m.json"),
+    lambda: api.metrics_show("m.json", "sub/m2.json", rev="HEAD"),
+    lambda: api.get_url("x.txt"), lambda: api.get_url("data"), lambda: api.get_url("data/a"),
+    lambda: api.get_url("x.txt", remote="z", remote_config={{"url": "/tmp/zz"}}),
+    lambda: api.get_url("x.txt", config={{"remote": {{"r": {{"url": "/tmp/zzz"}}}}}}),
+    lambda: api.read("x.txt"), lambda: api.read("data/a"), lambda: api.read("params.yaml", rev="exp1"),
+    lambda: api.read("out.txt", rev="v1"), lambda: api.read("sub/o"),
+    lambda: api.all_branches(), lambda: api.all_tags(), lambda: sorted(api.all_commits()),
+    lambda: api.artifacts_show("best"), lambda: api.artifacts_show("best", version="v1.2.0"),
+    lambda: api.artifacts_show("best", stage="prod"),
+    lambda: api.exp_show(), lambda: api.exp_show(revs="v1"), lambda: api.exp_show(revs=["HEAD", "v1"], num=2),
+)
+print(json.dumps([call() for call in calls]))
+"""
+
+
+def test_the_python_api_gives_the_same(both: Both, tmp_path: Path) -> None:
+    both.put("params.yaml", "lr: 0.1\ntrain: {epochs: 3, layers: [1, 2]}\n")
+    both.put("p2.json", '{"lr": 5, "other": 1}')
+    both.put("extra.yaml", "e: 1\n")
+    both.put("mk.sh", 'cp x.txt out.txt; echo \'{"acc": 1, "n": {"x": 2.5}, "s": "q", "b": true}\' > m.json\n')
+    both.put(
+        "dvc.yaml",
+        "params: [extra.yaml]\nartifacts:\n  best:\n    path: out.txt\nstages:\n  s:\n    cmd: sh mk.sh\n    deps: [x.txt]\n"
+        "    params: [lr, {p2.json: [lr]}]\n    outs: [out.txt]\n    metrics:\n    - m.json:\n        cache: false\n",
+    )
+    both.put("sub/params.yaml", "sub: 1\n")
+    both.put("sub/mk.sh", "echo hi > o; echo '{\"acc\": 9}' > m2.json\n")
+    both.put(
+        "sub/dvc.yaml",
+        "stages:\n  t:\n    cmd: sh mk.sh\n    params: [sub]\n    outs: [o]\n    metrics:\n    - m2.json:\n        cache: false\n",
+    )
+    both.dvc("add", "-q", "data", "x.txt")
+    both.dvc("repro", "-q", "-P")
+    both.commit()
+    both.git("tag", "v1")
+    both.git("tag", "-a", "-m", "x", "best@v1.2.0")
+    both.dvc("exp", "run", "-q", "-n", "exp1", "-S", "lr=0.7")
+    both.git("checkout", "-q", ".")
+    both.dvc("remote", "add", "-q", "-d", "r", str(tmp_path / "remote"))
+    both.git("commit", "-qam", "remote")
+    both.git("tag", "-a", "-m", "x", "best@v1.10.0")
+    both.git("tag", "-a", "-m", "x", "best#prod#1", "v1")
+    both.git("tag", "-a", "-m", "x", "best#prod#2")
+    theirs = json.loads(both.run(str(Path(DVC).with_name("python")), "-c", API.format(module="dvc")))
+    ours = json.loads(both.run(sys.executable, "-c", API.format(module="pyexp")))
+    for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+        assert one == other, number
