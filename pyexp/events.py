@@ -7,8 +7,9 @@ that does the work. It must not raise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from pyexp.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

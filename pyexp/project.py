@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,6 +22,7 @@ from pyexp.formats.ignore import Ignore
 from pyexp.objects.statcache import StatCache
 from pyexp.objects.store import LocalStore
 from pyexp.paths import check_relpath
+from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo

@@ -10,11 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pyexp.cli.console import Console
 from pyexp.events import Event, TaskEvent
 from pyexp.paths import printable
+from pyexp.records import dataclass
 
 REDRAW_SECONDS = 0.5
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from pyexp.cli import render, tables
@@ -17,6 +16,7 @@ from pyexp.experiments import collect, table
 from pyexp.formats import values
 from pyexp.model import Row
 from pyexp.paths import printable
+from pyexp.records import replace
 
 _Kind = Literal["params", "metrics"]
 

@@ -7,10 +7,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from pyexp import durable, project
 from pyexp.project import Project
+from pyexp.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import codecs
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from dataclasses import asdict
 
 from pyexp.cli import tables
 from pyexp.cli.console import Console
@@ -15,6 +14,7 @@ from pyexp.cli.shared_options import positive
 from pyexp.errors import ExperimentError, UsageError
 from pyexp.experiments import detached, executors, run
 from pyexp.experiments.taskqueue import Queue, State
+from pyexp.records import asdict
 
 FOLLOW_SECONDS = 0.2
 LABELS: dict[State, str] = {"running": "Running", "queued": "Queued", "failed": "Failed", "done": "Success"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyexp.errors import ExperimentError, UnsafeCheckout
@@ -14,6 +13,7 @@ from pyexp.model import Entry, Task
 from pyexp.objects.actions import some
 from pyexp.pipeline.load import CommitReader, Pipeline, load, open_workspace, parsing_options
 from pyexp.pipeline.workspace import Workspace
+from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pyexp.project import Project

@@ -6,7 +6,6 @@ import os
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from pyexp.errors import PyexpError, UsageError
@@ -16,6 +15,7 @@ from pyexp.model import StageSpec, Task
 from pyexp.pipeline import plan, record, repro
 from pyexp.pipeline.load import CommitReader, Pipeline, lock_path, open_workspace
 from pyexp.pipeline.workspace import Workspace
+from pyexp.records import asdict, dataclass, field
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo

@@ -9,7 +9,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgpack
@@ -21,6 +20,7 @@ from pyexp.experiments.taskqueue import Queue, State
 from pyexp.formats import values
 from pyexp.model import Entry, Row, Task
 from pyexp.pipeline.load import CommitReader, Pipeline, Reader, WorkspaceReader, load, parsing_options
+from pyexp.records import asdict, dataclass
 
 if TYPE_CHECKING:
     from pyexp.project import Project

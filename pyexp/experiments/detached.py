@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyexp.errors import ExperimentError, WorkerLost
 from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, Queue
 from pyexp.model import Task
+from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

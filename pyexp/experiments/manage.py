@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyexp import project as projects
@@ -24,6 +23,7 @@ from pyexp.pipeline.load import (
     open_workspace,
 )
 from pyexp.pipeline.workspace import Workspace
+from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pyexp.project import Project

@@ -10,7 +10,6 @@ import posixpath
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,6 +21,7 @@ from pyexp.model import Entry, Oid, Row
 from pyexp.pipeline import share
 from pyexp.pipeline.datastatus import at_commit, records
 from pyexp.pipeline.load import open_workspace, resolve
+from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pyexp.pipeline.load import Pipeline

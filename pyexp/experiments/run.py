@@ -12,7 +12,6 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from pyexp.model import ExpRef, StageLock, Task
 from pyexp.pipeline import repro
 from pyexp.pipeline.load import CommitReader, Pipeline, load, open_workspace, parsing_options
 from pyexp.pipeline.workspace import Workspace
+from pyexp.records import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pyexp.errors import BadRevision, ExperimentError, GitError, UsageError
@@ -16,6 +15,7 @@ from pyexp.model import ExpRef
 from pyexp.pipeline import exchange
 from pyexp.pipeline.exchange import How, What
 from pyexp.pipeline.share import Report
+from pyexp.records import dataclass, field
 
 if TYPE_CHECKING:
     from pyexp.project import Project

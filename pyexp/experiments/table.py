@@ -5,13 +5,13 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pyexp.errors import UsageError
 from pyexp.experiments.collect import WORKSPACE, Baseline, Experiment
 from pyexp.formats import values
 from pyexp.model import Row
+from pyexp.records import dataclass, field
 
 MISSING = values.MISSING
 ERROR = values.ERROR

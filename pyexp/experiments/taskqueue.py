@@ -16,7 +16,6 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +24,7 @@ import msgpack
 from pyexp import durable, mutex
 from pyexp.errors import ExperimentError, PyexpError
 from pyexp.model import Task
+from pyexp.records import asdict, fields, replace
 
 if TYPE_CHECKING:
     from pyexp.project import Project

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pyexp.errors import FormatError, UsageError
@@ -17,6 +16,7 @@ from pyexp.formats import overridegrammar as grammar
 from pyexp.formats import suggest, values, yamlfile
 from pyexp.formats.overridegrammar import Choices, GrammarError, Quoted, Range, Sweep
 from pyexp.formats.values import MISSING
+from pyexp.records import dataclass
 
 DEFAULT_FILE = "params.yaml"
 MAX_COMBINATIONS = 10_000

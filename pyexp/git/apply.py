@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyexp import durable
@@ -19,6 +18,7 @@ from pyexp.errors import UnsafeCheckout
 from pyexp.git import filters, objects
 from pyexp.git.checkout import check_tree, require_objects, write_new
 from pyexp.git.worktree import Files, mode_of
+from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo

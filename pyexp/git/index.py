@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pyexp import durable
@@ -13,6 +12,7 @@ from pyexp.errors import GitError
 from pyexp.git import indexfile, lockfile, objects
 from pyexp.git.indexfile import Index, IndexEntry
 from pyexp.git.worktree import Files, mode_of
+from pyexp.records import dataclass, field
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo

@@ -9,10 +9,10 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pyexp.errors import GitError
+from pyexp.records import dataclass, field
 
 _HEAD = struct.Struct(">4sLL")
 _STAT = struct.Struct(">10L")

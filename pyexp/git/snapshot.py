@@ -6,7 +6,6 @@ The user's HEAD and index are read here, never written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyexp.errors import GitError
@@ -14,6 +13,7 @@ from pyexp.git import config, objects
 from pyexp.git.apply import Plan, apply, apply_tree, plan_apply
 from pyexp.git.checkout import capture, check_path, materialise
 from pyexp.git.worktree import Files
+from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo

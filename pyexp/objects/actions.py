@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal
 
 from pyexp import durable
@@ -14,6 +13,7 @@ from pyexp.errors import CorruptObject, MissingObject
 from pyexp.model import Content, Oid
 from pyexp.objects import tree as trees
 from pyexp.objects.store import LocalStore
+from pyexp.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

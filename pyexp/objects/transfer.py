@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from pyexp import durable
 from pyexp.errors import CorruptObject, MissingObject, RemoteError, StoreError
@@ -16,6 +15,7 @@ from pyexp.events import OnEvent, Progress, null
 from pyexp.model import Entry, Oid
 from pyexp.objects import parallel, retrying
 from pyexp.objects.store import LocalStore, Store
+from pyexp.records import dataclass, field
 
 REPORT_SECONDS = 0.1
 # So many objects in a row that a remote would not give or take, and the rest is not tried any more.

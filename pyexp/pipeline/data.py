@@ -6,7 +6,6 @@ import os
 import posixpath
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyexp.errors import MissingObject, PyexpError, UnsafeCheckout, UsageError
@@ -17,6 +16,7 @@ from pyexp.objects import checkout as objects_checkout
 from pyexp.pipeline import incoming, plan, record, share
 from pyexp.pipeline.load import Pipeline, Reader, Target, lock_path, open_workspace, resolve
 from pyexp.pipeline.workspace import Workspace
+from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pyexp.project import Project

@@ -9,7 +9,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyexp.errors import CorruptObject, MissingObject
@@ -18,6 +17,7 @@ from pyexp.model import Content, Entry, Oid, Tree
 from pyexp.pipeline.data import named_outputs
 from pyexp.pipeline.load import CommitReader, Pipeline, load, open_workspace, parsing_options
 from pyexp.pipeline.workspace import Workspace
+from pyexp.records import dataclass, replace
 
 if TYPE_CHECKING:
     from pyexp.project import Project

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pyexp.errors import CorruptObject, MissingObject, PyexpError, RemoteError
@@ -17,6 +16,7 @@ from pyexp.pipeline import data, runs, share
 from pyexp.pipeline.load import CommitReader, Pipeline, load, open_workspace, parsing_options, resolve
 from pyexp.pipeline.share import Needed, Report
 from pyexp.pipeline.workspace import Workspace
+from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pyexp.project import Project

@@ -10,7 +10,6 @@ import posixpath
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from pyexp.errors import CorruptObject, MissingObject, PyexpError
@@ -18,6 +17,7 @@ from pyexp.git.objects import EXECUTABLE, FILE, SYMLINK
 from pyexp.model import Entry, Tree, TreeFile
 from pyexp.pipeline.datastatus import at_commit, records
 from pyexp.pipeline.load import open_workspace
+from pyexp.records import dataclass, replace
 
 if TYPE_CHECKING:
     from pyexp.project import Project

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pyexp.errors import FormatError, PyexpError
 from pyexp.formats import dvcyaml, lockfile
 from pyexp.model import OutSpec, PipelineFile, StageLock, StageSpec
+from pyexp.records import dataclass, field
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyexp.errors import CorruptObject, MissingObject
@@ -16,6 +15,7 @@ from pyexp.objects.store import LocalStore
 from pyexp.pipeline import plan, record
 from pyexp.pipeline.load import lock_path, open_workspace
 from pyexp.pipeline.workspace import Workspace
+from pyexp.records import dataclass, replace
 
 if TYPE_CHECKING:
     from pyexp.project import Project

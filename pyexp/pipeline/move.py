@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyexp.errors import GraphError, PyexpError, UnsafeCheckout
@@ -14,6 +13,7 @@ from pyexp.model import LockEntry, OutSpec, StageLock, StageSpec
 from pyexp.pipeline import incoming, plan, record
 from pyexp.pipeline.load import Pipeline, open_workspace
 from pyexp.pipeline.workspace import Workspace
+from pyexp.records import dataclass, replace
 
 if TYPE_CHECKING:
     from pyexp.project import Project

@@ -5,12 +5,12 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from pyexp.errors import PyexpError
 from pyexp.model import StageLock
 from pyexp.pipeline import command
 from pyexp.pipeline.load import PIPELINE_FILE, Pipeline, resolve
+from pyexp.records import dataclass, field
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pyexp.errors import GraphError
 from pyexp.formats import values
 from pyexp.model import Content, Entry, OutSpec, StageLock, StageSpec
 from pyexp.pipeline.load import Pipeline
+from pyexp.records import dataclass, field
 
 
 @dataclass(frozen=True)

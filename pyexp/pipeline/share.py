@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyexp.errors import CorruptObject, MissingObject, PyexpError, RemoteError
@@ -13,6 +12,7 @@ from pyexp.events import OnEvent, null
 from pyexp.model import Entry, Oid, Tree
 from pyexp.objects import transfer
 from pyexp.objects.store import LocalStore, Store
+from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pyexp.objects.remote import Remote
