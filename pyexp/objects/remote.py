@@ -62,7 +62,15 @@ class Files(Protocol):
 
 
 # URL scheme -> (module of this room, the extra its packages come with). Each has ``open_files(url, options)``.
-SCHEMES: dict[str, tuple[str, str]] = {}
+SCHEMES: dict[str, tuple[str, str]] = {
+    "s3": ("remote_obstore", "s3"),
+    "gs": ("remote_obstore", "gs"),
+    "azure": ("remote_obstore", "azure"),
+    "http": ("remote_http", "http"),
+    "https": ("remote_http", "http"),
+    "webdav": ("remote_webdav", "webdav"),
+    "webdavs": ("remote_webdav", "webdav"),
+}
 
 
 class Remote:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twins import environment
+from twins import environment, interpreter
 
 from pyexp.errors import PyexpError
 from pyexp.formats import override, values
@@ -39,12 +39,8 @@ json.dump(found, sys.stdout)
 
 def ask(dvc: str, tmp_path: Path, cases: list[Any]) -> list[Any]:
     """What DVC's code makes of each case, all in one process."""
-    with open(dvc, "rb") as script:
-        first = script.readline().decode(errors="replace").strip()
-    if not first.startswith("#!"):
-        pytest.skip("the interpreter of this DVC is not known")
     done = subprocess.run(
-        [first[2:], "-c", THEIRS],
+        [interpreter(dvc), "-c", THEIRS],
         input=json.dumps(cases),
         capture_output=True,
         text=True,

