@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,10 +182,17 @@ def enqueue(project: Project, request: Request, env: Mapping[str, str] | None = 
             planned.append(replace(request, overrides=tuple(combination), name=chosen))
         # Every combination is checked and captured before the first is put in line.
         tasks = [capture(project, one, baseline, named=request.name is not None, env=env) for one in planned]
-        for task in tasks:
-            refs.create(project.require_git(), TASK_REFS + task.id, task.commit)
+        _keep(project.require_git(), tasks)
         queue.put(tasks)
     return tasks
+
+
+def _keep(repo: Repo, tasks: Iterable[Task]) -> None:
+    """Gives each task's commit a ref, so that git keeps it until the task has ended."""
+    for task in tasks:
+        # A ref is named for its commit: one that a sweep left which was not queued in the end is the same.
+        if refs.exists(repo, TASK_REFS + task.id) is None:
+            refs.create(repo, TASK_REFS + task.id, task.commit)
 
 
 # -- beside the workspace --------------------------------------------------------------------------------------------

@@ -157,6 +157,7 @@ def test_two_people_one_of_them_in_a_shallow_clone(ann: Space, url: str, bare: P
     ann.put("more.txt", "even more\n")
     ann.commit("even more")
     ok(ann, "git", "push", "origin")
+    ok(ann, "exp", "remove", "small")
     ok(ann, "exp", "run", "-n", "small", "-S", "lr=0.25")
     with served_by_git(bare) as served:
         work_together(ann, served, tmp_path, "--depth", "1")

@@ -42,7 +42,10 @@ def test_what_is_written_is_what_dvc_writes() -> None:
         ("['remote \"A B\"']\n URL = /x # c\n", {'remote "a b"': {"url": "/x"}}),
         ("[remote \"z\"] # c\nurl='a'#c\n", {'remote "z"': {"url": "a"}}),
         ("\ufeff[core]\r\n    remote = a\r\n", {"core": {"remote": "a"}}),
-        ("[cache]\ntype = a, b\n[exp]\nauto_push=on\n", {"cache": {"type": "a, b"}, "exp": {"auto_push": "on"}}),
+        (
+            "[cache]\ntype = copy, symlink\n[exp]\nauto_push=on\n",
+            {"cache": {"type": "copy, symlink"}, "exp": {"auto_push": "on"}},
+        ),
         ("[core]\nremote = \n", {"core": {"remote": ""}}),
         ("[pyexp]\nhash = sha256\njobs = 3\n", {"pyexp": {"hash": "sha256", "jobs": "3"}}),
         ("[feature]\nanything = 1\n", {"feature": {"anything": "1"}}),
