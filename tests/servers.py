@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -34,21 +35,24 @@ def rclone() -> str:
 
 @contextmanager
 def _process(command: list[str], port: int) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            if process.poll() is not None:
-                raise AssertionError(f"{command[0]} ended: {process.stderr.read() if process.stderr else b''!r}")
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert time.monotonic() < deadline, f"{command} does not answer"
-            time.sleep(0.02)
-        yield
-    finally:
-        process.kill()
-        process.communicate()
+    # A pipe would stop a server that says much.
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        try:
+            deadline = time.monotonic() + 30
+            while True:
+                if process.poll() is not None:
+                    said.seek(0)
+                    raise AssertionError(f"{command[0]} ended: {said.read()!r}")
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                assert time.monotonic() < deadline, f"{command} does not answer"
+                time.sleep(0.02)
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -67,6 +71,33 @@ def webdav(directory: Path) -> Iterator[str]:
     options = ["--addr", f"127.0.0.1:{port}", "--user", USER, "--pass", PASSWORD]
     with _process([rclone(), "serve", "webdav", *options, str(directory)], port):
         yield f"webdav://127.0.0.1:{port}/sub"
+
+
+@contextmanager
+def sftp(directory: Path, home: Path) -> Iterator[str]:
+    """An SFTP server that asks for USER and PASSWORD; its host key is written into ``home``'s known_hosts. Gives its URL."""
+    import paramiko
+
+    port = free_port()
+    options = ["--addr", f"127.0.0.1:{port}", "--user", USER, "--pass", PASSWORD]
+    key = paramiko.RSAKey.generate(2048)
+    key.write_private_key_file(str(home / "host_key"))
+    (home / ".ssh").mkdir(exist_ok=True)
+    with open(home / ".ssh/known_hosts", "a") as file:
+        file.write(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
+    command = [rclone(), "serve", "sftp", *options, "--key", str(home / "host_key"), str(directory)]
+    with _process(command, port):
+        yield f"ssh://{USER}@127.0.0.1:{port}/sub"
+
+
+@contextmanager
+def ftp(directory: Path) -> Iterator[str]:
+    """An FTP server that asks for USER and PASSWORD; gives its URL."""
+    pytest.importorskip("pyftpdlib")
+    port = free_port()
+    options = ["-i", "127.0.0.1", "-p", str(port), "-w", "-u", USER, "-P", PASSWORD, "-d", str(directory)]
+    with _process([sys.executable, "-W", "ignore", "-m", "pyftpdlib", *options], port):
+        yield f"ftp://127.0.0.1:{port}/sub"
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

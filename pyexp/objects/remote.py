@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from pyexp.errors import RemoteError
@@ -70,6 +70,7 @@ SCHEMES: dict[str, tuple[str, str]] = {
     "https": ("remote_http", "http"),
     "webdav": ("remote_webdav", "webdav"),
     "webdavs": ("remote_webdav", "webdav"),
+    "ssh": ("remote_ssh", "ssh"),
 }
 
 
@@ -116,12 +117,14 @@ def open_remote(name: str, options: Mapping[str, str], base: Path) -> Remote:
         path = url.partition("://")[2] if scheme else url
         root = Path(os.path.normpath(base / Path(path).expanduser()))
         return Remote(name, DirectoryFiles(root), root)
-    if scheme not in SCHEMES:
-        known = ", ".join(["a directory", *(f"{known}://" for known in SCHEMES)])
-        raise RemoteError(f"remote '{name}': URLs with {scheme}:// are not known", hint=f"known: {known}")
-    module_name, extra = SCHEMES[scheme]
+    return Remote(name, _module(name, scheme).open_files(url, {**options, "base": str(base)}), None)
+
+
+def _module(name: str, scheme: str) -> Any:
+    """The module that serves a kind of URL; raises RemoteError for one nobody serves, and for a missing package."""
     import importlib  # plug table
 
+    module_name, extra = SCHEMES.get(scheme, ("remote_fsspec", "fsspec"))
     try:
         module = importlib.import_module(f"pyexp.objects.{module_name}")
     except ImportError as error:
@@ -129,4 +132,9 @@ def open_remote(name: str, options: Mapping[str, str], base: Path) -> Remote:
             f"remote '{name}' ({scheme}://) needs the package '{error.name}', which is not installed",
             hint=f"pip install 'pyexp[{extra}]'",
         ) from error
-    return Remote(name, module.open_files(url, {**options, "base": str(base)}), None)
+    if scheme not in SCHEMES and not module.knows(scheme):
+        known = ", ".join(["a directory", *(f"{known}://" for known in SCHEMES)])
+        raise RemoteError(
+            f"remote '{name}': URLs with {scheme}:// are not known", hint=f"known: {known}, and what fsspec knows"
+        )
+    return module

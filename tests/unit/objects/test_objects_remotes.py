@@ -42,6 +42,24 @@ def open_webdav(top: Path, stack: ExitStack) -> Remote:
     return open_remote("r", {"url": url, "user": servers.USER, "password": servers.PASSWORD}, top)
 
 
+def open_ssh(top: Path, stack: ExitStack, **options: str) -> Remote:
+    pytest.importorskip("paramiko")
+    (top / "sub").mkdir(parents=True)
+    home = top.parent / "home"
+    home.mkdir(exist_ok=True)
+    patch = stack.enter_context(pytest.MonkeyPatch.context())
+    patch.setenv("HOME", str(home))
+    url = stack.enter_context(servers.sftp(top, home))
+    return open_remote("r", {"url": url, "password": servers.PASSWORD, "allow_agent": "false", **options}, top)
+
+
+def open_ftp(top: Path, stack: ExitStack) -> Remote:
+    pytest.importorskip("fsspec")
+    (top / "sub").mkdir(parents=True)
+    url = stack.enter_context(servers.ftp(top))
+    return open_remote("r", {"url": url, "user": servers.USER, "password": servers.PASSWORD}, top)
+
+
 def open_web(top: Path, stack: ExitStack, **options: int) -> Remote:
     top.mkdir()
     return open_remote("r", {"url": stack.enter_context(servers.web(top, troubles=0)), "method": "put"}, top)
@@ -57,7 +75,13 @@ def open_directory(top: Path, stack: ExitStack) -> Remote:
 
 
 Opens = Callable[[Path, ExitStack], Remote]
-LISTED: dict[str, Opens] = {"directory": open_directory, "s3": open_s3, "webdav": open_webdav}
+LISTED: dict[str, Opens] = {
+    "directory": open_directory,
+    "s3": open_s3,
+    "webdav": open_webdav,
+    "ssh": open_ssh,
+    "ftp": open_ftp,
+}
 ALL: dict[str, Opens] = {**LISTED, "web": open_web, "troubled web": open_troubled_web}
 
 

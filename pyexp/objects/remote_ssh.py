@@ -1,0 +1,352 @@
+"""Machines reached by ssh: the files of a directory there, over SFTP, by paramiko (extra ``ssh``).
+
+Who we are comes from the remote's options, the user's ``~/.ssh/config``, the agent and the usual key files, as with
+``ssh`` itself. A machine whose host key is not known is not talked to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+import paramiko
+
+from pyexp.durable import TMP_PREFIX
+from pyexp.errors import MissingObject, RemoteError
+from pyexp.objects.contract import Transient
+from pyexp.objects.remote import Found
+from pyexp.paths import check_relpath
+
+# sshd gives ten to a connection (MaxSessions), and one may be the user's own.
+CHANNELS = 8
+_PIECE_BYTES = 1 << 18
+# Up to this size a read is not asked for ahead: it would cost a question for the size.
+_AHEAD_BYTES = 1 << 15
+_TRUE = ("true", "yes", "on", "1")
+_FALSE = ("false", "no", "off", "0")
+
+
+def open_files(url: str, options: Mapping[str, str]) -> SshFiles:
+    """The tree of files below an ssh:// URL; connects with the first request."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise RemoteError(f"'{url}' names no machine", hint="write ssh://USER@HOST/PATH")
+    return SshFiles(_Machine(url, options), unquote(parts.path).rstrip("/") or "/")
+
+
+class _Machine:
+    """One connection, made when it is needed and again when it was cut, with a few channels for as many threads."""
+
+    def __init__(self, url: str, options: Mapping[str, str]) -> None:
+        parts = urlsplit(url)
+        self._options = options
+        self._known = _user_config(parts.hostname or "")
+        self.host = self._known.get("hostname", parts.hostname or "")
+        try:
+            given = options.get("port") or parts.port or self._known.get("port")
+            self.port = int(given or 22)
+        except ValueError as error:
+            raise RemoteError(f"the port of '{url}' is not a number") from error
+        self.user = options.get("user") or unquote(parts.username or "") or self._known.get("user")
+        self._password = options.get("password") or unquote(parts.password or "") or None
+        self.shown = f"ssh://{parts.hostname}{parts.path}"
+        self._client: paramiko.SSHClient | None = None
+        self._idle: list[paramiko.SFTPClient] = []
+        self._lock = threading.Lock()
+        self.channels = min(_number(options, "max_sessions", CHANNELS), CHANNELS) or 1
+        self._free = threading.BoundedSemaphore(self.channels)
+
+    @contextmanager
+    def channel(self, key: str) -> Iterator[paramiko.SFTPClient]:
+        """A channel for one request; what goes wrong with the connection is Transient, and it is made anew."""
+        with self._free:
+            client = None
+            try:
+                client, sftp = self._take()
+                yield sftp
+            except FileNotFoundError as error:
+                raise MissingObject(f"'{key}' is not on {self.shown}") from error
+            except PermissionError as error:
+                raise RemoteError(
+                    f"{self.shown}: '{key}': permission denied", hint="see the directory there"
+                ) from error
+            except (paramiko.SSHException, EOFError, ConnectionError, TimeoutError) as error:
+                self._drop(client)
+                raise Transient(f"{self.shown}: the connection was lost: {_text(error)}") from error
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise RemoteError(f"{self.shown}: no space left there") from error
+                self._drop(client)
+                raise Transient(f"{self.shown}: '{key}': {_text(error)}") from error
+            with self._lock:
+                if client is self._client:
+                    self._idle.append(sftp)
+
+    def _take(self) -> tuple[paramiko.SSHClient, paramiko.SFTPClient]:
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            client = self._client
+            if self._idle:
+                return client, self._idle.pop()
+            sftp = client.open_sftp()
+        channel = sftp.get_channel()
+        if channel is not None:
+            channel.settimeout(_number(self._options, "read_timeout", 120))
+        return client, sftp
+
+    def _drop(self, client: paramiko.SSHClient | None) -> None:
+        with self._lock:
+            if client is not None and client is self._client:
+                self._client = None
+                self._idle.clear()
+                client.close()
+
+    def close(self) -> None:
+        self._drop(self._client)
+
+    def _connect(self) -> paramiko.SSHClient:
+        client = paramiko.SSHClient()
+        self._host_keys(client)
+        options = self._options
+        if options.get("gss_auth", "false").lower() in _TRUE:
+            raise RemoteError(f"{self.shown}: gss_auth is not supported", hint="use a key, the agent or a password")
+        timeout = _number(options, "timeout", 30)
+        try:
+            client.connect(
+                self.host,
+                self.port,
+                self.user,
+                self._password,
+                key_filename=self._key_files(),
+                passphrase=options.get("passphrase"),
+                timeout=timeout,
+                banner_timeout=timeout,
+                auth_timeout=timeout,
+                allow_agent=options.get("allow_agent", "true").lower() not in _FALSE,
+                sock=self._proxy(),
+            )
+        except paramiko.BadHostKeyException as error:
+            raise RemoteError(
+                f"{self.shown}: the host key of {self.host} is another one than known_hosts says",
+                hint="ask whoever runs it before you do anything",
+            ) from error
+        except (paramiko.AuthenticationException, paramiko.PasswordRequiredException, FileNotFoundError) as error:
+            raise RemoteError(
+                f"{self.shown} refuses us: {_text(error)}",
+                hint="pyexp remote modify --local NAME user USER, and keyfile or password; does 'ssh' get in?",
+            ) from error
+        except _UnknownHost as error:
+            port = "" if self.port == 22 else f"-p {self.port} "
+            raise RemoteError(
+                f"{self.shown}: the host key of {self.host} is not known", hint=f"connect once: ssh {port}{self.host}"
+            ) from error
+        transport = client.get_transport()
+        if transport is not None:
+            transport.set_keepalive(15)
+        return client
+
+    def _key_files(self) -> Any:
+        """The key file that the options name, or those of the user's configuration that exist."""
+        base = self._options.get("base", "")
+        if self._options.get("keyfile"):
+            return [os.path.join(base, os.path.expanduser(self._options["keyfile"]))]
+        paths = [os.path.expanduser(path) for path in self._known.get("identityfile", [])]
+        return [path for path in paths if os.path.exists(path)]
+
+    def _host_keys(self, client: paramiko.SSHClient) -> None:
+        named = self._known.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
+        for name in [*named.split(), "/etc/ssh/ssh_known_hosts"]:
+            with suppress(OSError):
+                client.load_system_host_keys(os.path.expanduser(name))
+        lax = self._known.get("stricthostkeychecking", "").lower() in ("no", "off", "accept-new")
+        client.set_missing_host_key_policy(_Accept() if lax else _Refuse())
+
+    def _proxy(self) -> Any:
+        command = self._known.get("proxycommand")
+        if not command and self._known.get("proxyjump", "none").lower() != "none":
+            command = f"ssh -W {self.host}:{self.port} {self._known['proxyjump']}"
+        return paramiko.ProxyCommand(command) if command and command.lower() != "none" else None
+
+
+class _UnknownHost(Exception):
+    """The host key is in none of the files."""
+
+
+class _Refuse(paramiko.MissingHostKeyPolicy):
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        raise _UnknownHost(hostname)
+
+
+class _Accept(paramiko.MissingHostKeyPolicy):
+    """The user's ssh configuration says so."""
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        return
+
+
+def _user_config(host: str) -> dict[str, Any]:
+    """What ``~/.ssh/config`` says of a machine."""
+    try:
+        text = Path("~/.ssh/config").expanduser().read_text(encoding="utf-8", errors="surrogateescape")
+    except (OSError, RuntimeError):
+        return {}
+    try:
+        return dict(paramiko.SSHConfig.from_text(text).lookup(host))
+    except (paramiko.SSHException, ValueError, KeyError) as error:
+        raise RemoteError(f"~/.ssh/config cannot be read: {_text(error)}") from error
+
+
+def _number(options: Mapping[str, str], name: str, default: int) -> int:
+    try:
+        return int(float(options.get(name, default)))
+    except ValueError as error:
+        raise RemoteError(f"{name} = {options[name]!r} is not a number") from error
+
+
+def _text(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+class SshFiles:
+    """``remote.Files`` in a directory of another machine."""
+
+    lists = True
+
+    def __init__(self, machine: _Machine, root: str) -> None:
+        self._machine = machine
+        self._root = root
+        self.shown = machine.shown
+        self.jobs = machine.channels
+        self._made: set[str] = set()
+
+    def _path(self, key: str) -> str:
+        return f"{self._root.rstrip('/')}/{check_relpath(key)}"
+
+    def list(self, prefix: str) -> Iterator[Found]:
+        top = prefix.rpartition("/")[0]
+        pending = [top]
+        while pending:
+            directory = pending.pop()
+            for item in self._members(directory):
+                key = f"{directory}/{item.filename}" if directory else item.filename
+                mode = item.st_mode or 0
+                if stat.S_ISDIR(mode):
+                    if key.startswith(prefix) or prefix.startswith(f"{key}/"):
+                        pending.append(key)
+                elif stat.S_ISREG(mode) and key.startswith(prefix) and not item.filename.startswith(TMP_PREFIX):
+                    yield Found(key, item.st_size or 0, item.st_mtime or 0)
+
+    def _members(self, directory: str) -> Sequence[paramiko.SFTPAttributes]:
+        path = self._path(directory) if directory else self._root
+        try:
+            with self._machine.channel(directory) as sftp:
+                return sftp.listdir_attr(path)
+        except MissingObject:
+            return []
+
+    def size(self, key: str) -> int | None:
+        try:
+            with self._machine.channel(key) as sftp:
+                return sftp.stat(self._path(key)).st_size or 0
+        except MissingObject:
+            return None
+
+    def read(self, key: str, sink: Callable[[bytes], object]) -> None:
+        trouble: BaseException | None = None
+        with self._machine.channel(key) as sftp, sftp.open(self._path(key), "rb") as file:
+            first = file.read(_AHEAD_BYTES)
+            if len(first) == _AHEAD_BYTES:
+                file.prefetch(file.stat().st_size)
+            piece = first
+            while piece and trouble is None:
+                try:
+                    sink(piece)
+                except BaseException as error:  # not the other machine's doing
+                    trouble = error
+                else:
+                    piece = file.read(_PIECE_BYTES)
+        if trouble is not None:
+            raise trouble
+
+    def write(self, key: str, data: bytes) -> None:
+        import io  # small, but only for small objects
+
+        self._send(key, io.BytesIO(data))
+
+    def upload(self, key: str, path: str) -> None:
+        with open(path, "rb") as file:
+            self._send(key, file)
+
+    def _send(self, key: str, source: BinaryIO) -> None:
+        """Under another name first: what is there under its own is whole."""
+        path = self._path(key)
+        directory = path.rpartition("/")[0]
+        temporary = f"{directory}/{TMP_PREFIX}{os.urandom(8).hex()}"
+        with self._machine.channel(key) as sftp:
+            self._make(sftp, directory)
+            try:
+                source.seek(0)
+                sftp.putfo(source, temporary, confirm=True)
+                _rename(sftp, temporary, path)
+            except FileNotFoundError as error:
+                # Somebody has removed the directory meanwhile.
+                self._made.clear()
+                raise ConnectionError(f"{directory} is gone") from error
+            except BaseException:
+                with suppress(OSError, paramiko.SSHException, EOFError):
+                    sftp.remove(temporary)
+                raise
+
+    def _make(self, sftp: paramiko.SFTPClient, directory: str) -> None:
+        """Makes a directory and those above it, once."""
+        if not directory or directory in self._made:
+            return
+        try:
+            sftp.mkdir(directory)
+        except OSError:
+            try:
+                there = stat.S_ISDIR(sftp.stat(directory).st_mode or 0)
+            except FileNotFoundError:
+                self._make(sftp, directory.rpartition("/")[0])
+                with suppress(OSError):  # another thread was faster
+                    sftp.mkdir(directory)
+            else:
+                if not there:
+                    raise RemoteError(f"{self.shown}: {directory} is not a directory") from None
+        self._made.add(directory)
+
+    def move(self, key: str, to: str) -> None:
+        target = self._path(to)
+        with self._machine.channel(key) as sftp:
+            self._make(sftp, target.rpartition("/")[0])
+            _rename(sftp, self._path(key), target)
+
+    def remove(self, key: str) -> None:
+        with suppress(MissingObject), self._machine.channel(key) as sftp:
+            sftp.remove(self._path(key))
+
+    def close(self) -> None:
+        self._machine.close()
+
+
+def _rename(sftp: paramiko.SFTPClient, path: str, to: str) -> None:
+    """Over what is there, in one step where the server can."""
+    try:
+        sftp.posix_rename(path, to)
+        return
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise
+    with suppress(FileNotFoundError):
+        sftp.remove(to)
+    sftp.rename(path, to)
