@@ -74,6 +74,8 @@ class Project:
         self.main = main
         self.user_config = dict(user_config or {})
         self._statcache_path = statcache
+        # Asks the user for a secret, by its name; None where nobody can answer.
+        self.ask: Callable[[str], str] | None = None
         self._stores: dict[str, LocalStore] = {}
 
     def __repr__(self) -> str:

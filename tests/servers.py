@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,49 @@ def ftp(directory: Path) -> Iterator[str]:
     options = ["-i", "127.0.0.1", "-p", str(port), "-w", "-u", USER, "-P", PASSWORD, "-d", str(directory)]
     with _process([sys.executable, "-W", "ignore", "-m", "pyftpdlib", *options], port):
         yield f"ftp://127.0.0.1:{port}/sub"
+
+
+@contextmanager
+def cutting(port: int, after: int) -> Iterator[tuple[int, list[int]]]:
+    """A way to a server that is cut, three times, when so many bytes have gone through a connection.
+
+    Gives its port and the list of cuts; after ``clear()`` it is cut again.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.05)
+    cuts: list[int] = []
+    ended = threading.Event()
+
+    def carry(client: socket.socket) -> None:
+        with suppress(OSError), client, socket.create_connection(("127.0.0.1", port)) as server:
+            other = {client: server, server: client}
+            count = 0
+            while not ended.is_set():
+                for source in select.select([client, server], [], [], 0.05)[0]:
+                    data = source.recv(65536)
+                    count += len(data)
+                    if not data:
+                        return
+                    if count > after and len(cuts) < 3:
+                        cuts.append(count)
+                        return
+                    other[source].sendall(data)
+
+    def accept() -> None:
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                threads.append(threading.Thread(target=carry, args=(listener.accept()[0],)))
+                threads[-1].start()
+
+    threads = [threading.Thread(target=accept)]
+    threads[0].start()
+    try:
+        yield listener.getsockname()[1], cuts
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+        listener.close()
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

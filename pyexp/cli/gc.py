@@ -68,7 +68,7 @@ def _gc(args: Namespace, console: Console) -> int:
 
 
 def _told(count: int, size_bytes: int) -> str:
-    return f"{count} objects ({size(size_bytes)})"
+    return f"{count} object{'s' if count != 1 else ''} ({size(size_bytes)})"
 
 
 def _only_here(project: Project, args: Namespace) -> dict[str, set[str]] | None:

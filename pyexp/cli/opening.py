@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pyexp import durable, project
@@ -48,10 +48,26 @@ def user_config() -> dict[str, str]:
     return texts
 
 
+def _asker() -> Callable[[str], str]:
+    """Asks on the terminal, without showing what is typed, and the same thing only once."""
+    answers: dict[str, str] = {}
+
+    def ask(what: str) -> str:
+        if what not in answers:
+            import getpass  # seldom needed
+
+            answers[what] = getpass.getpass(f"{what[0].upper()}{what[1:]}: ")
+        return answers[what]
+
+    return ask
+
+
 @contextmanager
 def opened(args: Namespace) -> Iterator[Opened]:
     """The project around the current directory, closed afterwards; raises NotAProject."""
     found = project.find(args.cwd, user_config=user_config())
+    if sys.stdin is not None and sys.stdin.isatty():
+        found.ask = _asker()
     try:
         cwd = os.path.relpath(args.cwd, found.root)
         yield Opened(found, "" if cwd == "." else cwd.replace(os.sep, "/"))

@@ -89,8 +89,8 @@ SCHEMA: dict[str, dict[str, str]] = {
 # Sections whose options are not ours to know: everything is let through.
 _OPEN = frozenset({"feature"})
 
-_TRUE = frozenset({"true", "yes", "on", "1"})
-_FALSE = frozenset({"false", "no", "off", "0"})
+TRUE = frozenset({"true", "yes", "on", "1"})
+FALSE = frozenset({"false", "no", "off", "0"})
 _SECRET = re.compile(r"password|passphrase|secret|token|key|credential|connection_string|header|sas_", re.IGNORECASE)
 
 _HEADER = re.compile(r"\s*\[(?P<name>[^\[].*?)\]\s*(?:#.*)?\Z")
@@ -213,7 +213,7 @@ def _problem(section: str, key: str, value: str) -> str | None:
     if key not in known:
         return f"unknown option '{key}' in [{section}]{suggest.question(key, known)}"
     wanted = known[key]
-    if wanted == _BOOL and value.lower() not in _TRUE | _FALSE:
+    if wanted == _BOOL and value.lower() not in TRUE | FALSE:
         return f"'{key}' wants true or false, not {value!r}"
     if wanted == _INT and not re.fullmatch(r"[0-9]{1,9}", value):
         return f"'{key}' wants a number, not {value!r}"
@@ -347,7 +347,7 @@ class Config:
     def get_bool(self, option: str, default: bool = False) -> bool:
         """``true``, ``yes``, ``on`` and ``1`` are True, everything else that is set is False."""
         value = self.get(option)
-        return default if value is None else value.lower() in _TRUE
+        return default if value is None else value.lower() in TRUE
 
     def get_int(self, option: str, default: int | None = None) -> int | None:
         """A number; ``default`` when it is not set."""

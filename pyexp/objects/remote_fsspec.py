@@ -7,6 +7,7 @@ Options are passed on under the names DVC's remotes of that kind have; more can 
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -41,6 +42,8 @@ _FLAGS = ("kerberos", "use_https")
 # Places where a file appears whole when it has been sent; elsewhere it is sent under another name and renamed.
 _WHOLE = frozenset({"oss", "abfs", "adl", "az", "gcs", "gs", "oci", "r2", "s3"})
 _PIECE_BYTES = 1 << 20
+# How servers say no; there is no common error for it.
+_REFUSED = re.compile(r"^530|\b401\b|\b403\b|authenti|credential|login|denied", re.IGNORECASE)
 
 
 def knows(scheme: str) -> bool:
@@ -92,19 +95,20 @@ class FsspecFiles:
         self._own = threading.local()
         self.shown = _shown(url)
         self._whole = urlsplit(url).scheme in _WHOLE
-        self._root = self._open()[1].rstrip("/")
+        kind = fsspec.get_filesystem_class(urlsplit(url).scheme)
+        self._root = str(kind._strip_protocol(url)).rstrip("/")
         self._made: set[str] = set()
 
-    def _open(self) -> tuple[Any, str]:
-        if not hasattr(self._own, "opened"):
-            self._own.opened = fsspec.url_to_fs(self._url, skip_instance_cache=True, **self._arguments)
-        fs, root = self._own.opened
-        return fs, str(root)
+    def _open(self) -> Any:
+        """This thread's file system; many connect as soon as they are made."""
+        if not hasattr(self._own, "fs"):
+            self._own.fs = fsspec.url_to_fs(self._url, skip_instance_cache=True, **self._arguments)[0]
+        return self._own.fs
 
     @contextmanager
     def _fs(self, key: str) -> Iterator[Any]:
         try:
-            yield self._open()[0]
+            yield self._open()
         except FileNotFoundError as error:
             raise MissingObject(f"'{key}' is not on {self.shown}") from error
         except PermissionError as error:
@@ -113,6 +117,10 @@ class FsspecFiles:
             raise
         except Exception as error:  # each file system has errors of its own
             self.close()
+            if _REFUSED.search(str(error)):
+                raise RemoteError(
+                    f"{self.shown} refuses us: {_text(error)}", hint="see the remote's options"
+                ) from error
             raise Transient(f"{self.shown}: '{key}': {_text(error)}", hint="see the URL and the network") from error
 
     def _path(self, key: str) -> str:
@@ -196,7 +204,7 @@ class FsspecFiles:
     def close(self) -> None:
         """Ends this thread's connection; the others' end with their threads."""
         with suppress(AttributeError):
-            del self._own.opened
+            del self._own.fs
 
 
 def _rename(fs: Any, path: str, to: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyexp.errors import CorruptObject, MissingObject, PyexpError, RemoteError
 from pyexp.events import OnEvent, null
+from pyexp.formats.config import TRUE
 from pyexp.model import Entry, Oid, Tree
 from pyexp.objects import transfer
 from pyexp.objects.store import LocalStore, Store
@@ -78,11 +79,25 @@ def opened(project: Project, name: str | None = None) -> Iterator[Remote]:
     from pyexp.objects.remote import open_remote  # plug table: only transfers pay for it
 
     chosen = remote_name(project, name)
-    found = open_remote(chosen, options_of(project, chosen), project.control)
+    options = options_of(project, chosen)
+    for secret in ("password", "passphrase"):
+        if options.get(f"ask_{secret}", "").lower() in TRUE and not options.get(secret):
+            options[secret] = _ask(project, chosen, secret)
+    found = open_remote(chosen, options, project.control)
     try:
         yield found
     finally:
         found.close()
+
+
+def _ask(project: Project, name: str, secret: str) -> str:
+    """A secret that is to be asked for each time, once in each command."""
+    if project.home.ask is None:
+        raise RemoteError(
+            f"remote '{name}' wants its {secret} typed, and nobody is there to type it",
+            hint=f"pyexp remote modify --local {name} {secret} …",
+        )
+    return project.home.ask(f"{secret} for remote '{name}'")
 
 
 def options_of(project: Project, name: str) -> dict[str, str]:

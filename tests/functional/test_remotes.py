@@ -330,11 +330,11 @@ def test_gc_of_the_remote(shared: Space, store: Path) -> None:
     told = ok(shared, "gc", "-w", "-c", "--dry")
     assert "Would remove 0 objects (0 B) from the remote." in told  # an hour has not passed
     ok(shared, "config", "gc.grace_seconds", "0")
-    assert "Would remove 1 objects (4 B) from the remote." in ok(shared, "gc", "-w", "-c", "--dry")
+    assert "Would remove 1 object (4 B) from the remote." in ok(shared, "gc", "-w", "-c", "--dry")
     assert shared.cli("gc", "-w", "-c").returncode == 1  # nobody there to agree
     assert len(stored(store)) == 7
     assert "No unused objects on the remote." in ok(shared, "gc", "-A", "-c", "-f")
-    assert "Removed 1 objects (4 B) from the remote." in ok(shared, "gc", "-w", "-c", "-f")
+    assert "Removed 1 object (4 B) from the remote." in ok(shared, "gc", "-w", "-c", "-f")
     assert len(stored(store)) == 6
     assert "sync" in ok(shared, "status", "-c")
 
@@ -357,7 +357,7 @@ def test_gc_keeps_what_only_the_cache_has(shared: Space, store: Path) -> None:
     ok(shared, "add", "one.txt")
     shared.put("one.txt", "three\n")
     ok(shared, "add", "one.txt")
-    assert "Removed 1 objects" in ok(shared, "gc", "-w", "--not-in-remote", "-f")
+    assert "Removed 1 object" in ok(shared, "gc", "-w", "--not-in-remote", "-f")
     cache = control(shared) / "cache"
     assert {path.read_bytes() for path in stored(cache)} >= {b"two\n", b"three\n"}
     assert shared.cli("gc", "-w", "-r", "r").returncode == 2
