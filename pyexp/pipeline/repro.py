@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pyexp.errors import CorruptObject, MissingObject, PyexpError, StageFailed
+from pyexp.errors import CorruptObject, MissingObject, PyexpError, RemoteError, StageFailed
 from pyexp.events import Note, OnEvent, Output, StageEvent, null
 from pyexp.model import OutSpec, StageLock, StageSpec
 from pyexp.pipeline import command, plan, record, share, stagecache
@@ -120,6 +120,7 @@ class _Run:
         self.locks = dict(pipeline.locks)
         self.forced: set[str] = set()
         self.given_up: set[str] = set()
+        self.asked = False
         # One thread at a time decides and records. With several jobs a record waits for those before it, so that the
         # lock file is the same as with one.
         self.mutex = threading.Lock()
@@ -353,6 +354,9 @@ class _Run:
         candidates = [] if inputs else [lock]
         if self.options.run_cache:
             found = stagecache.find(self.project, stage, now)
+            if found is None and self.options.pull and not self.asked:
+                self.ask_remote()
+                found = stagecache.find(self.project, stage, now)
             candidates += [found] if found is not None else []
         for candidate in candidates:
             if not self.complete(stage, candidate):
@@ -372,6 +376,16 @@ class _Run:
             self.finish(stage, new)
             return True
         return False
+
+    def ask_remote(self) -> None:
+        """Brings the results that a remote knows; without them stages are run."""
+        from pyexp.pipeline import runs  # only with ``pull``
+
+        self.asked = True
+        try:
+            runs.fetch(self.project, None, None)
+        except RemoteError as error:
+            self.on_event(Note(f"results of stages were not fetched: {error}", "warning"))
 
     def complete(self, stage: StageSpec, lock: StageLock) -> bool:
         """Whether every output of a result can be had from the cache (or, with ``pull``, from the remote)."""
