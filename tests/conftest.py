@@ -36,7 +36,7 @@ def dvc() -> str:
 def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test sees the developer's own git or DVC configuration, nor a repository named by the environment."""
     for name in [name for name in os.environ if name.startswith(("GIT_", "DVC_", "PYEXP_"))]:
-        if name != "PYEXP_TEST_DVC":
+        if not name.startswith("PYEXP_TEST_"):
             monkeypatch.delenv(name)
     home = tmp_path_factory.getbasetemp() / "home"
     home.mkdir(exist_ok=True)

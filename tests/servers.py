@@ -1,5 +1,10 @@
 """Servers on the loopback interface that tests start and stop: S3, WebDAV and a plain web server."""
 
+import base64
+import email.utils
+import hashlib
+import hmac
+import http.client
 import http.server
 import os
 import select
@@ -18,6 +23,9 @@ import pytest
 
 KEY, SECRET = "AKIAPYEXP", "secretpyexp"
 USER, PASSWORD = "ann", "hunter2"
+# The account that the emulator always has (its documentation gives the key).
+AZURE_ACCOUNT = "devstoreaccount1"
+AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 def free_port() -> int:
@@ -89,6 +97,67 @@ def sftp(directory: Path, home: Path) -> Iterator[str]:
     command = [rclone(), "serve", "sftp", *options, "--key", str(home / "host_key"), str(directory)]
     with _process(command, port):
         yield f"ssh://{USER}@127.0.0.1:{port}/sub"
+
+
+@contextmanager
+def sshd(home: Path) -> Iterator[int]:
+    """OpenSSH's server, for the user who runs the tests, whose key pair is put into ``home``'s .ssh; gives its port."""
+    found = shutil.which("sshd", path=f"/usr/sbin:/usr/local/sbin:{os.environ.get('PATH', '')}")
+    if found is None:
+        pytest.skip("no sshd: apt-get install openssh-server")
+    import paramiko
+
+    port = free_port()
+    keys = home / ".ssh"
+    keys.mkdir(mode=0o700, exist_ok=True)
+    for name in ("id_rsa", "host_key"):
+        paramiko.RSAKey.generate(2048).write_private_key_file(str(keys / name))
+    mine, theirs = (paramiko.RSAKey.from_private_key_file(str(keys / name)) for name in ("id_rsa", "host_key"))
+    (keys / "authorized_keys").write_text(f"{mine.get_name()} {mine.get_base64()}\n")
+    (keys / "known_hosts").write_text(f"[127.0.0.1]:{port} {theirs.get_name()} {theirs.get_base64()}\n")
+    (keys / "sshd_config").write_text(
+        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {keys}/host_key\nAuthorizedKeysFile {keys}/authorized_keys\n"
+        "PasswordAuthentication no\nStrictModes no\nUsePAM no\nPidFile none\nSubsystem sftp internal-sftp\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    with _process([found, "-D", "-e", "-f", str(keys / "sshd_config")], port):
+        yield port
+
+
+@contextmanager
+def azurite(directory: Path) -> Iterator[str]:
+    """Azure's emulator of its blob store, of the npm package of that name; has a container ``box``; gives its endpoint."""
+    found = shutil.which(
+        "azurite-blob", path=f"{os.environ.get('PYEXP_TEST_AZURITE', '')}:{os.environ.get('PATH', '')}"
+    )
+    if found is None:
+        pytest.skip("no azurite-blob: npm install azurite, and name its node_modules/.bin in PYEXP_TEST_AZURITE")
+    port = free_port()
+    options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "-l", str(directory), "--silent"]
+    with _process([found, *options, "--disableTelemetry", "--skipApiVersionCheck"], port):
+        _make_container(port, "box")
+        yield f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"
+
+
+def _make_container(port: int, name: str) -> None:
+    """Azure's "Create Container", signed by hand: obstore makes none."""
+    date = email.utils.formatdate(usegmt=True)
+    path = f"/{AZURE_ACCOUNT}/{name}"
+    head = f"x-ms-date:{date}\nx-ms-version:2021-08-06\n"
+    signed = "PUT" + "\n" * 12 + head + f"/{AZURE_ACCOUNT}{path}\nrestype:container"
+    digest = hmac.new(base64.b64decode(AZURE_KEY), signed.encode(), hashlib.sha256).digest()
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    headers = {
+        "x-ms-date": date,
+        "x-ms-version": "2021-08-06",
+        "Authorization": f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}",
+        "Content-Length": "0",
+    }
+    connection.request("PUT", f"{path}?restype=container", headers=headers)
+    answer = connection.getresponse()
+    assert answer.status == 201, answer.read()
+    connection.close()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ _REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
 _RETRY = {
     "max_retries": 2,
     "retry_timeout": timedelta(seconds=20),
-    "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=3), "base": 2},
+    "backoff": {"init_backoff": timedelta(milliseconds=40), "max_backoff": timedelta(seconds=3), "base": 2},
 }
 
 

@@ -53,6 +53,25 @@ def open_ssh(top: Path, stack: ExitStack, **options: str) -> Remote:
     return open_remote("r", {"url": url, "password": servers.PASSWORD, "allow_agent": "false", **options}, top)
 
 
+def open_sshd(top: Path, stack: ExitStack) -> Remote:
+    pytest.importorskip("paramiko")
+    home = top.parent / "home"
+    home.mkdir(exist_ok=True)
+    patch = stack.enter_context(pytest.MonkeyPatch.context())
+    patch.setenv("HOME", str(home))
+    port = stack.enter_context(servers.sshd(home))
+    url = f"ssh://127.0.0.1:{port}{top}/sub"
+    return open_remote("r", {"url": url, "keyfile": "~/.ssh/id_rsa", "allow_agent": "false"}, top)
+
+
+def open_azure(top: Path, stack: ExitStack) -> Remote:
+    pytest.importorskip("obstore")
+    top.mkdir(parents=True)
+    endpoint = stack.enter_context(servers.azurite(top))
+    options = {"account_name": servers.AZURE_ACCOUNT, "account_key": servers.AZURE_KEY, "endpointurl": endpoint}
+    return open_remote("r", {"url": "azure://box/sub/dir", **options}, top)
+
+
 def open_ftp(top: Path, stack: ExitStack) -> Remote:
     pytest.importorskip("fsspec")
     (top / "sub").mkdir(parents=True)
@@ -81,6 +100,8 @@ LISTED: dict[str, Opens] = {
     "webdav": open_webdav,
     "ssh": open_ssh,
     "ftp": open_ftp,
+    "sshd": open_sshd,
+    "azure": open_azure,
 }
 ALL: dict[str, Opens] = {**LISTED, "web": open_web, "troubled web": open_troubled_web}
 
