@@ -2,11 +2,14 @@
 
 import re
 import shlex
+import string
 from pathlib import Path
 
 import demo
 import make_commands
 import pytest
+import servers
+from dulwich.repo import Repo
 from space import ROOT, Command
 
 
@@ -92,6 +95,30 @@ def test_the_queue_document(documented: Path, pyexp: Command) -> None:
                 ]
             assert line in printed, f"{typed} does not print {line!r}:\n{done.out}"
     assert pyexp("queue", "status").check().out.count("Success") == 6
+
+
+@pytest.mark.slow
+def test_the_remotes_document(documented: Path, pyexp: Command, tmp_path: Path) -> None:
+    pytest.importorskip("obstore")
+    for name in ("a", "b", "c"):
+        (documented / "data").mkdir(exist_ok=True)
+        (documented / "data" / name).write_text(f"{name} of it\n")
+    pyexp("add", "data").check()
+    pyexp("repro").check()
+    (documented / "one.txt").write_text("one\n")
+    pyexp("add", "one.txt").check()
+    pyexp("git", "add", ".").check()
+    pyexp("git", "commit", "-m", "data").check()
+    (tmp_path / "server/bucket").mkdir(parents=True)
+    with servers.s3(tmp_path / "server") as endpoint:
+        (tmp_path / "origin").mkdir()
+        Repo.init_bare(str(tmp_path / "origin"), default_branch=b"master").close()
+        words = {"ENDPOINT": endpoint, "KEY": servers.KEY, "SECRET": servers.SECRET, "ORIGIN": str(tmp_path / "origin")}
+        for typed, shown in demo.steps((ROOT / "docs" / "remotes.md").read_text(encoding="utf-8")):
+            done = pyexp(*(string.Template(word).substitute(words) for word in shlex.split(typed)[1:]))
+            assert done.code == 0, f"{typed}: {done.err}"
+            for line in shown:
+                assert line in done.out.splitlines(), f"{typed} does not print {line!r}:\n{done.out}"
 
 
 @pytest.mark.slow
