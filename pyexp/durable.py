@@ -19,7 +19,9 @@ TMP_PREFIX = ".pyexp-tmp-"
 
 def temporary_name(directory: str) -> str:
     """A fresh path in ``directory`` for a file that is still being written."""
-    return os.path.join(directory, f"{TMP_PREFIX}{os.getpid()}-{time.monotonic_ns():x}-{os.urandom(4).hex()}")
+    # Joined by hand: this runs for each of many small files.
+    between = "" if not directory or directory.endswith(os.sep) else os.sep
+    return f"{directory}{between}{TMP_PREFIX}{os.getpid()}-{time.monotonic_ns():x}-{os.urandom(4).hex()}"
 
 
 def sync_directory(directory: str) -> None:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflows import data, experiments, measure, stages, startup, table
+from workflows import data, experiments, measure, sharing, stages, startup, table
 from workflows.bench import Result, bench
 from workflows.space import PYEXP, Tool, find_dvc
 
 RESULTS = Path(__file__).resolve().parent.parent / "RESULTS.md"
-WORKLOADS = [*startup.WORKLOADS, *data.WORKLOADS, *stages.WORKLOADS, *experiments.WORKLOADS]
+WORKLOADS = [*startup.WORKLOADS, *data.WORKLOADS, *stages.WORKLOADS, *experiments.WORKLOADS, *sharing.WORKLOADS]
 
 
 def main(argv: Sequence[str]) -> int:

@@ -43,8 +43,10 @@ class MemoryStore:
         check_bytes(oid, data)
         self._objects[self._key(oid)] = (data, time.time())
 
-    def put_from(self, oid: Oid, path: str) -> None:
-        self.put_bytes(oid, _read_regular(path))
+    def put_from(self, oid: Oid, path: str) -> int:
+        data = _read_regular(path)
+        self.put_bytes(oid, data)
+        return len(data)
 
     def put_file(self, path: str, *, known: str | None = None) -> tuple[Oid, int]:
         data = _read_regular(path)

@@ -33,7 +33,7 @@ class Files(Protocol):
     """
 
     shown: str
-    jobs: int
+    jobs: int | None  # how many requests at a time suit it; None: found out by trying
     lists: bool
 
     def list(self, prefix: str) -> Iterator[Found]:

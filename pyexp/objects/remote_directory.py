@@ -19,11 +19,11 @@ class DirectoryFiles:
     """``remote.Files`` in a directory."""
 
     lists = True
+    jobs: int | None = None
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self.shown = str(root)
-        self.jobs = min(8, os.cpu_count() or 1)
 
     def _path(self, key: str) -> str:
         return os.path.join(self._root, *check_relpath(key).split("/"))

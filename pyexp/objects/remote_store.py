@@ -80,7 +80,7 @@ class RemoteStore:
             return "ask"
         # Hashes are spread evenly: one of 256 directories tells how many objects there are.
         pages = 256 * len(self._list_fanout("00")) / PAGE
-        if pages <= self.files.jobs or pages * 1.5 < min(256, count):
+        if pages <= (self.files.jobs or 1) or pages * 1.5 < min(256, count):
             return "list"
         return "ask" if count / 2 < max(256, pages) else "fan out"
 
@@ -165,8 +165,11 @@ class RemoteStore:
         check_bytes(oid, data)
         retrying.call(lambda: self.files.write(key, data))
 
-    def put_from(self, oid: Oid, path: str) -> None:
-        """Sends the file at ``path`` as ``oid``; raises CorruptObject, and sends nothing, when it is not."""
+    def put_from(self, oid: Oid, path: str) -> int:
+        """Sends the file at ``path`` as ``oid``, and returns its size in bytes.
+
+        Raises CorruptObject, and sends nothing, when it is another object.
+        """
         key = self.key(oid)
         with explained(path):
             fd, status = open_regular(path)
@@ -176,11 +179,12 @@ class RemoteStore:
                 os.close(fd)
         if data is not None:
             self.put_bytes(oid, data)
-            return
-        digest, _ = hash_file(path, self.algo)
+            return len(data)
+        digest, size = hash_file(path, self.algo)
         if digest != oid.hex.removesuffix(".dir"):
             raise CorruptObject(f"'{path}' is not object {oid}")
         retrying.call(lambda: self.files.upload(key, path))
+        return size
 
     def put_file(self, path: str, *, known: str | None = None) -> tuple[Oid, int]:
         digest, size = hash_file(path, self.algo)

@@ -249,9 +249,12 @@ class LocalStore:
         with explained(path):
             self._put_data(oid, path, data)
 
-    def put_from(self, oid: Oid, path: str) -> None:
-        """Stores the file at ``path`` as ``oid``; raises CorruptObject, and stores nothing, when it is not."""
-        self._put(path, oid)
+    def put_from(self, oid: Oid, path: str) -> int:
+        """Stores the file at ``path`` as ``oid``, and returns its size in bytes.
+
+        Raises CorruptObject, and stores nothing, when it is another object.
+        """
+        return self._put(path, oid)[1].st_size
 
     def put_file(self, path: str, *, known: str | None = None) -> tuple[Oid, int]:
         """Stores a regular file: its id and size in bytes.

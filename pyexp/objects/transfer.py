@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from pyexp import durable
 from pyexp.errors import CorruptObject, MissingObject, RemoteError, StoreError
@@ -119,14 +120,15 @@ def transfer(
     """Copies objects; each is verified as it arrives, and one that cannot be brought stops no other.
 
     Manifests come last, and only those whose members among ``oids`` have all come: a manifest in the target says that
-    its members are there. What may pass is tried again. Flushes the target. ``jobs`` threads work at it; ``sizes``
-    let the progress tell how far it is. Raises RemoteError when going on makes no sense: no access, nobody there.
+    its members are there. What may pass is tried again. Flushes the target. ``jobs`` threads work at it
+    (None: as many as pay); ``sizes`` let the progress tell how far it is. Raises RemoteError when going on makes no sense: no access, nobody there.
     """
     wanted = sorted(set(oids), key=lambda oid: oid.hex)
     carrier = _Carrier(source, target, len(wanted), what, sizes, on_event)
     try:
-        parallel.spread(carrier.carry, [oid for oid in wanted if not oid.is_dir], jobs)
-        parallel.spread(carrier.carry_manifest, [oid for oid in wanted if oid.is_dir], jobs)
+        spread = parallel.spread_if_slow if jobs is None else partial(parallel.spread, jobs=jobs)
+        spread(carrier.carry, [oid for oid in wanted if not oid.is_dir])
+        spread(carrier.carry_manifest, [oid for oid in wanted if oid.is_dir])
     finally:
         target.flush()
     return carrier.result(wanted)
@@ -234,12 +236,12 @@ class _Carrier:
 
 def _bring_file(source: LocalStore, target: Store, oid: Oid) -> int:
     """From a directory the file itself is taken, so that its size does not matter."""
-    path = source.path(oid)
-    if not source.has(oid):
-        raise MissingObject(f"object {oid} is not in {source.root}")
     try:
-        target.put_from(oid, path)
+        return target.put_from(oid, source.path(oid))
     except CorruptObject:
         source.verify(oid)  # moves the damaged object away, so that it no longer counts as being there
         raise
-    return os.stat(path).st_size
+    except StoreError as error:
+        if source.has(oid):
+            raise
+        raise MissingObject(f"object {oid} is not in {source.root}") from error

@@ -114,7 +114,7 @@ def options_of(project: Project, name: str) -> dict[str, str]:
     return options
 
 
-def jobs_for(project: Project, remote: Remote, jobs: int | None) -> int:
+def jobs_for(project: Project, remote: Remote, jobs: int | None) -> int | None:
     """How many objects at a time: what was asked for, what is configured, or what suits the remote."""
     return jobs or project.config.get_int(f"remote.{remote.name}.jobs") or remote.files.jobs
 
