@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -214,12 +215,16 @@ def cutting(port: int, after: int) -> Iterator[tuple[int, list[int]]]:
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """GET, HEAD, POST, PUT and DELETE of files; every ``troubles``-th request is answered by 503, or not at all."""
+    """GET, HEAD, POST, PUT and DELETE of files.
+
+    With ``troubles`` one in so many is answered by 503, or not at all, when it is asked for the first time.
+    """
 
     protocol_version = "HTTP/1.1"
     authorization: str | None = None
     troubles = 0
     count = 0
+    troubled: ClassVar[set[str]] = set()
 
     def log_message(self, *args: object) -> None:
         pass
@@ -230,7 +235,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         self.body = self.rfile.read(length)
         type(self).count += 1
-        if self.troubles and self.count % self.troubles == 0:
+        if self.troubles and self.requestline not in self.troubled and self.count % self.troubles == 0:
+            self.troubled.add(self.requestline)
             if self.count % (2 * self.troubles) == 0:
                 self.close_connection = True
                 return False
@@ -268,7 +274,7 @@ def web(directory: Path, *, authorization: str | None = None, troubles: int = 0)
     class Handler(_Handler):
         pass
 
-    Handler.authorization, Handler.troubles = authorization, troubles
+    Handler.authorization, Handler.troubles, Handler.troubled = authorization, troubles, set()
 
     def make(*args: object) -> Handler:
         return Handler(*args, directory=str(directory))  # type: ignore[arg-type]

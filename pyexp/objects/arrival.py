@@ -13,7 +13,7 @@ from pyexp.objects import links as linking
 from pyexp.objects.hashes import new
 from pyexp.objects.intake import discard, explained
 from pyexp.objects.remote_store import RemoteStore
-from pyexp.objects.store import LocalStore
+from pyexp.objects.store import MODE, LocalStore
 
 # What is larger than this waits in a file, not in memory.
 SMALL_BYTES = 1 << 20
@@ -63,7 +63,7 @@ class _Arrival:
         with explained(self._store.base):
             os.makedirs(self._store.base, exist_ok=True)
             temporary = durable.temporary_name(self._store.base)
-            self._temporary = temporary, linking.create(temporary, mode=0o600)
+            self._temporary = temporary, linking.create(temporary, mode=MODE)
             for piece in self._pieces:
                 linking.write_all(self._temporary[1], piece)
         self._pieces.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -187,7 +187,7 @@ def _send(
     project: Project, remote: Remote, algo: str, needed: Sequence[Needed], jobs: int | None, on_event: OnEvent
 ) -> Report:
     source, target = project.store(algo), remote.store(algo)
-    names, report = _names(source, needed)
+    names, sizes, report = _names(source, needed)
     absent = target.missing(names)
     result = transfer.transfer(
         source,
@@ -195,23 +195,28 @@ def _send(
         absent,
         jobs=jobs_for(project, remote, jobs),
         what="pushing",
-        sizes=_sizes(source, absent),
+        sizes=_sizes(source, absent, sizes),
         on_event=on_event,
     )
     return report + _report(result, names)
 
 
-def _sizes(store: LocalStore, oids: Iterable[Oid]) -> dict[Oid, int]:
+def _sizes(store: LocalStore, oids: Iterable[Oid], known: Mapping[Oid, int]) -> dict[Oid, int]:
+    """Sizes of objects in bytes; files are only looked at where their manifest does not say."""
     sizes = {}
     for oid in oids:
+        if oid in known:
+            sizes[oid] = known[oid]
+            continue
         with suppress(OSError):
             sizes[oid] = os.stat(store.path(oid)).st_size
     return sizes
 
 
-def _names(store: LocalStore, needed: Iterable[Needed]) -> tuple[dict[Oid, str], Report]:
-    """The objects behind outputs, as far as the manifests are here, each with the name of a file it is for."""
+def _names(store: LocalStore, needed: Iterable[Needed]) -> tuple[dict[Oid, str], dict[Oid, int], Report]:
+    """The objects behind outputs, as far as the manifests are here: the name of a file each is for, and known sizes."""
     names: dict[Oid, str] = {}
+    sizes: dict[Oid, int] = {}
     report = Report()
     for need in needed:
         oid = need.entry.oid
@@ -219,14 +224,21 @@ def _names(store: LocalStore, needed: Iterable[Needed]) -> tuple[dict[Oid, str],
             names.setdefault(oid, need.relpath)
         if oid.is_dir:
             try:
-                names.update(members(need, store.read_tree(oid)))
+                tree = store.read_tree(oid)
+                names.update(members(need, tree))
+                sizes.update(_sizes_in(tree))
             except MissingObject:
                 # Somebody else's directory that was never fetched: all we can know is whether the remote has it.
                 names.setdefault(oid, need.relpath)
             except CorruptObject as damaged:
                 names.pop(oid, None)
                 report += Report(failed=(f"{need.relpath}: {damaged}",))
-    return names, report
+    return names, sizes, report
+
+
+def _sizes_in(tree: Tree) -> dict[Oid, int]:
+    """What a manifest says of its files' sizes; DVC's says nothing."""
+    return {Oid(tree.algo, file.hex): file.size for file in tree.files.values() if file.size is not None}
 
 
 def members(need: Needed, tree: Tree) -> Iterator[tuple[Oid, str]]:
@@ -276,7 +288,7 @@ def _bring(
             report += Report(failed=(f"{need.relpath}: {error}",))
             continue
         inside.update(members(need, tree))
-        sizes.update({Oid(algo, file.hex): file.size for file in tree.files.values() if file.size is not None})
+        sizes.update(_sizes_in(tree))
     return report + get(inside, sizes)
 
 
