@@ -156,7 +156,7 @@ class _Parser:
         variables = data.get("vars", ())
         if template.has_expression(variables):
             raise self._wrong("vars may not use ${…} themselves", ("vars",))
-        if "${" not in self._text:
+        if "${" not in self._text and not variables:
             return  # nothing asks for a value: the params file need not be read
         with _Located(self, ("vars",)):
             self._context.load_default(posixpath.join(self._directory, DEFAULT_PARAMS))
@@ -187,6 +187,10 @@ class _Parser:
             body, inside = {key: value for key, value in definition.items() if key != "matrix"}, keys
             with _Located(self, (*keys, "matrix")):
                 generated = template.matrix(self._context, definition["matrix"])
+        elif JOIN in name:
+            raise self._wrong(
+                f"stage name '{name}': '{JOIN}' stands between a group and the key of a generated stage", keys
+            )
         else:
             self._check_stage(definition, _STAGE, keys)
             yield self._stage(name, definition, self._context.extended(), keys)
@@ -199,7 +203,7 @@ class _Parser:
         variables = body.get("vars", ())
         if template.has_expression(variables):
             raise self._wrong("vars may not use ${…} themselves", (*keys, "vars"))
-        if variables and "${" in self._text:
+        if variables:
             with _Located(self, (*keys, "vars")):
                 context.load_vars(variables, wdir, name)
         data = {key: self._resolve(context, value, (*keys, key), key) for key, value in body.items() if key != "vars"}
@@ -209,7 +213,8 @@ class _Parser:
             name,
             cmd=tuple(template.as_text(line) for line in cmd) if isinstance(cmd, list) else template.as_text(cmd),
             wdir=wdir,
-            deps=tuple(dict.fromkeys(self._path_text(dep, (*keys, "deps")) for dep in data.get("deps", ()))),
+            # One named twice is recorded twice, as in DVC: the lock file and the key of the result stay the same.
+            deps=tuple(self._path_text(dep, (*keys, "deps")) for dep in data.get("deps", ())),
             params=self._params(data.get("params", ()), (*keys, "params")),
             outs=tuple(self._outs(data, wdir, keys)),
             frozen=data.get("frozen", False),

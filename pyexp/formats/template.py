@@ -323,6 +323,8 @@ def matrix(context: Context, data: Mapping[str, Any]) -> dict[str, Context]:
     axes: dict[str, Sequence[Any]] = {}
     size = 1
     for name, choices in context.nodes(data).items():
+        if isinstance(choices, Mapping):
+            choices = list(choices)
         if not isinstance(choices, (ListNode, list)):
             raise TemplateError(f"'{name}' is not a list")
         axes[name] = choices.items if isinstance(choices, ListNode) else choices

@@ -334,4 +334,10 @@ def test_the_python_api_gives_the_same(both: Both, tmp_path: Path) -> None:
     theirs = json.loads(both.run(str(Path(DVC).with_name("python")), "-c", API.format(module="dvc")))
     ours = json.loads(both.run(sys.executable, "-c", API.format(module="pyexp")))
     for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+        if number >= API.count("lambda:") - 3:  # exp_show: DVC takes any of the tags at one commit, now this, now that
+            one, other = ([{**row, "rev": same_commit(row["rev"])} for row in rows] for rows in (one, other))
         assert one == other, number
+
+
+def same_commit(tag: str) -> str:
+    return "v1" if tag in ("best#prod#1", "best@v1.2.0") else tag

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ for number, files in enumerate(cases):
     try:
         stages = {}
         for name, stage in load_file(repo, f"case{number}/dvc.yaml").stages.items():
-            params = {d.def_path: sorted(d.params) if d.params else None for d in stage.deps if isinstance(d, ParamsDependency)}
+            params = {d.def_path: sorted(set(d.params)) if d.params else None for d in stage.deps if isinstance(d, ParamsDependency)}
             stages[name] = {
                 "cmd": stage.cmd,
                 "wdir": os.path.relpath(stage.wdir, f"case{number}"),
@@ -154,9 +155,9 @@ QUOTED = '"x ${item} ${key}"'
 
 
 def mine(text: str) -> Any:
-    files = {**SIDE_FILES, "dvc.yaml": text}
+    files = {f"case/{name}": content for name, content in SIDE_FILES.items()}
     try:
-        parsed = dvcyaml.parse(text, "dvc.yaml", read=lambda relpath: files.get(relpath), parsing={})
+        parsed = dvcyaml.parse(text, "case/dvc.yaml", read=files.get, parsing={})
     except PyexpError as error:
         return ["error", str(error)]
     return ["ok", {name: facts(stage) for name, stage in parsed.stages.items()}]
@@ -165,7 +166,7 @@ def mine(text: str) -> Any:
 def facts(stage: Any) -> dict[str, Any]:
     return {
         "cmd": list(stage.cmd) if isinstance(stage.cmd, tuple) else stage.cmd,
-        "wdir": stage.wdir or ".",
+        "wdir": posixpath.relpath(stage.wdir or ".", "case"),
         "deps": sorted(stage.deps),
         "params": {spec.file: None if spec.keys is None else sorted(spec.keys) for spec in stage.params},
         "outs": sorted([out.path, out.kind, out.cache, out.persist] for out in stage.outs),
@@ -173,7 +174,33 @@ def facts(stage: Any) -> dict[str, Any]:
     }
 
 
-KNOWN: dict[str, str] = {}
+# Where DVC reads a file it cannot use, or fails over itself.
+KNOWN = {
+    cmd("[]"): "a stage without a command that DVC always calls changed, and cannot record",
+    one(
+        "    cmd: x\n    outs: [a]\n    metrics: [a]\n"
+    ): "DVC reads it, then refuses the project: two outputs at one path",
+    "stages:\n": "DVC refuses a section that is empty; who takes out the last stage may leave one",
+    "plots:\n": "the same",
+    "%YAML 1.1\n---\nstages: {s: {cmd: yes}}\n": "there `yes` is true for DVC; here it is text in every file",
+    "stages: {s: {foreach: [a b, c/d, e.f, 'g:h'], do: {cmd: x, outs: ['${item}']}}}\n": "'g:h' is absolute on Windows",
+}
+CRASHES = (
+    "ValueError: 'int' not supported.",
+    "ValueError: 'float' not supported.",
+    "TypeError: unhashable type: 'Value'",
+)
+
+
+def known(text: str, theirs: Any) -> bool:
+    """Whether a difference is one we mean: DVC fails on a number where a path is wanted, and cannot run what is no text."""
+    if theirs[0] == "error":
+        return text in KNOWN or theirs[1] in CRASHES
+    return text in KNOWN or any(not runnable(stage["cmd"]) for stage in theirs[1].values())
+
+
+def runnable(cmd: Any) -> bool:
+    return isinstance(cmd, str) or (isinstance(cmd, list) and all(isinstance(line, str) for line in cmd))
 
 
 def differences(dvc: str, tmp_path: Path) -> list[tuple[str, Any, Any]]:
@@ -197,4 +224,4 @@ def differences(dvc: str, tmp_path: Path) -> list[tuple[str, Any, Any]]:
 
 
 def test_the_stages_are_those_dvc_reads(dvc: str, tmp_path: Path) -> None:
-    assert [case for case in differences(dvc, tmp_path) if case[0] not in KNOWN] == []
+    assert [case for case in differences(dvc, tmp_path) if not known(*case[:2])] == []

@@ -52,7 +52,7 @@ stages:
         "s",
         cmd=("a", "b"),
         wdir="sub",
-        deps=("a.txt", "s3://b/c"),
+        deps=("a.txt", "a.txt", "s3://b/c"),
         params=(
             ParamSpec("params.yaml", ("lr", "train.epochs")),
             ParamSpec("other.json", ("a", "b")),
