@@ -21,7 +21,7 @@ from typing import IO, Any
 from pyexp import project as projects
 from pyexp.errors import PyexpError, UsageError
 from pyexp.experiments import manage, reading
-from pyexp.formats.config import Config, split_option
+from pyexp.formats.config import weightier
 from pyexp.project import Project
 
 __all__ = [
@@ -207,33 +207,8 @@ def _project(
         raise PyexpError(f"'{repo}' is not on this machine", hint=f"clone it first: pyexp git clone {repo}")
     project = projects.find((repo or ".").removeprefix("file://"))
     if config or remote_config:
-        project.config = _weightier(project.config, config or {}, remote, remote_config or {})
+        project.config = weightier(project.config, config or {}, remote, remote_config or {})
     try:
         yield project
     finally:
         project.close()
-
-
-def _weightier(config: Config, settings: Settings, remote: str | None, remote_config: Settings) -> Config:
-    """The configuration with settings over it; ``remote_config`` is for ``remote``, or the default one."""
-    base: dict[str, dict[str, str]] = {}
-    for option, value in config.items():
-        section, key = split_option(option)
-        base.setdefault(section, {})[key] = value
-    over: dict[str, dict[str, str]] = {}
-    for section, options in settings.items():
-        for key, value in options.items():
-            if isinstance(value, Mapping):  # {"remote": {"name": {"url": …}}}
-                named = over.setdefault(f'{section} "{key.lower()}"', {})
-                named.update((name, _text(item)) for name, item in value.items())
-            else:
-                over.setdefault(section, {})[key] = _text(value)
-    if remote_config:
-        name = (remote or over.get("core", {}).get("remote") or config.get("core.remote") or "").lower()
-        named = over.setdefault(f'remote "{name}"', {})
-        named.update((key, _text(value)) for key, value in remote_config.items())
-    return Config({"repo": base, "local": over})
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -139,6 +139,11 @@ class StageSpec:
         """True for a .dvc file: data, not a command."""
         return self.name is None
 
+    @property
+    def is_import(self) -> bool:
+        """True for a .dvc file that says where its data came from."""
+        return self.is_data and self.cmd is None and len(self.deps) == 1 and len(self.outs) == 1
+
     def relpath(self, path: str) -> str:
         """A declared path relative to the project's root; unchanged when absolute or a URL."""
         if posixpath.isabs(path) or "://" in path:

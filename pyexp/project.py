@@ -54,6 +54,20 @@ PYEXP = Kind("pyexp", ".pyexp", "tmp", "tmp/lock")
 DVC = Kind("dvc", ".dvc", "tmp/pyexp", "tmp/lock")
 
 
+def algo_of(text: str, path: str) -> str:
+    """The hash that a project's format file, at ``path``, names; raises FormatError."""
+    try:
+        record = json.loads(text)
+        version, algo = record["version"], record["hash"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError("cannot be read as the project's format", path=path, hint="restore it from git") from error
+    if version != FORMAT_VERSION or algo not in HASHES:
+        raise FormatError(
+            f"format version {version!r} with hash {algo!r} is not known here", path=path, hint="upgrade pyexp"
+        )
+    return str(algo)
+
+
 class Project:
     """A directory with a control directory; cheap to make, opens nothing before it is asked for.
 
@@ -104,20 +118,14 @@ class Project:
         """The hash new objects are named by."""
         if self.kind is DVC:
             return "md5"
-        path = self.control / "format"
         shown = f"{self.kind.control}/format"
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            version, algo = record["version"], record["hash"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            text = (self.control / "format").read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
             raise FormatError(
                 "cannot be read as the project's format", path=shown, hint="restore it from git"
             ) from error
-        if version != FORMAT_VERSION or algo not in HASHES:
-            raise FormatError(
-                f"format version {version!r} with hash {algo!r} is not known here", path=shown, hint="upgrade pyexp"
-            )
-        return str(algo)
+        return algo_of(text, shown)
 
     @cached_property
     def config(self) -> Config:

@@ -167,7 +167,12 @@ def _status(args: Namespace, console: Console) -> int:
         return share.status(args, console)
     with opened(args) as where:
         found = data.status(
-            where.project, args.targets, cwd=where.cwd, with_deps=args.with_deps, recursive=args.recursive
+            where.project,
+            args.targets,
+            cwd=where.cwd,
+            with_deps=args.with_deps,
+            recursive=args.recursive,
+            on_event=console.event,
         )
         tracked = bool(found) or bool(open_workspace(where.project).stages)
     if args.json:
@@ -194,7 +199,9 @@ def _groups(stage: StageSpec, reasons: Sequence[Reason], cwd: str) -> list[objec
     groups: dict[str, dict[str, object]] = {}
     words: list[object] = []
     for reason in reasons:
-        path = path_from(stage.relpath(reason.path), cwd)
+        # Where an import came from is told as its file has it.
+        is_path = reason.word != "update available"
+        path = path_from(stage.relpath(reason.path), cwd) if is_path else reason.path
         if reason.group in ("command", "always"):
             words.append(reason.word)
         elif reason.key:

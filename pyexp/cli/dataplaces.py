@@ -13,12 +13,12 @@ from pyexp.cli import tables
 from pyexp.cli.console import Console
 from pyexp.cli.data import hint_git
 from pyexp.cli.opening import opened, user_config
+from pyexp.cli.shared_options import add_settings, settings
 from pyexp.errors import PyexpError, UsageError
-from pyexp.experiments import names
 from pyexp.paths import printable
-from pyexp.pipeline import listing, record
+from pyexp.pipeline import getting, record
 from pyexp.pipeline import move as moving
-from pyexp.pipeline.listing import Listed
+from pyexp.pipeline.listing import Choice, Listed
 from pyexp.pipeline.workspace import Workspace
 
 # -- move, unprotect -------------------------------------------------------------------------------------------------
@@ -62,20 +62,21 @@ def _unprotect(args: Namespace, console: Console) -> int:
 
 
 def add_list(parser: ArgumentParser) -> None:
-    parser.add_argument("url", help="a project on this machine (.: this one)")
+    parser.add_argument("url", help="a repository: a path (.: this project) or a URL of git")
     parser.add_argument("path", nargs="?", default="", help="what of it, seen from there (default: all)")
     parser.add_argument("-R", "--recursive", action="store_true", help="the files in directories, too")
     parser.add_argument("-T", "--tree", action="store_true", help="draw directories as a tree")
-    parser.add_argument("-L", "--level", type=_level, metavar="N", help="go only N directories deep (with -R or -T)")
+    parser.add_argument("-L", "--level", type=level, metavar="N", help="go only N directories deep (with -R or -T)")
     parser.add_argument("--dvc-only", action="store_true", help="only tracked data")
     parser.add_argument("--rev", metavar="REV", help="of a commit, branch, tag or experiment (default: the workspace)")
     parser.add_argument("--size", action="store_true", help="show sizes")
     parser.add_argument("--show-hash", action="store_true", help="show hashes of tracked data")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_settings(parser)
     parser.set_defaults(run=_list)
 
 
-def _level(text: str) -> int:
+def level(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"-L '{text}' is not a number of levels", hint="give a whole number from 1")
     return int(text)
@@ -86,40 +87,25 @@ def _list(args: Namespace, console: Console) -> int:
         raise UsageError("--tree and --json do not go together")
     if args.level is not None and not (args.recursive or args.tree):
         raise UsageError("-L goes with -R or -T")
-    directory = os.path.join(args.cwd, _local(args.url))
-    project = projects.find(directory, user_config=user_config())
-    try:
-        path = project.relpath(os.path.join(directory, args.path))
-        found = listing.listing(
-            project,
-            path,
-            sha=None if args.rev is None else names.revision(project, args.rev),
-            recursive=args.recursive or args.tree,
-            depth=args.level,
-            dirs=args.tree,
-            outs_only=args.dvc_only,
-            sizes=args.size or args.json,
-        )
-        algo = project.algo
-    finally:
-        project.close()
+    found, algo = getting.listing_of(
+        args.url,
+        args.path,
+        cwd=args.cwd,
+        rev=args.rev,
+        choice=Choice(args.recursive or args.tree, args.level, args.tree, args.dvc_only, args.size or args.json),
+        settings=settings(args),
+        user_config=user_config(),
+        on_event=console.event,
+    )
     if args.json:
         if not console.quiet:
             console.out(tables.to_json([_as_json(item, algo) for item in found]))
     elif args.tree:
         top = [(Listed("", is_dir=True), args.path.rstrip("/") or ".")]
-        console.out("\n".join(_columns([*top, *_drawn(found)], args)))
+        console.out("\n".join(columns([*top, *drawn(found)], args)))
     elif found:
-        console.out("\n".join(_columns([(item, item.path) for item in found], args)))
+        console.out("\n".join(columns([(item, item.path) for item in found], args)))
     return 0
-
-
-def _local(url: str) -> str:
-    """The directory a URL means; raises PyexpError for one that is not of this machine."""
-    path = url.removeprefix("file://")
-    if "://" in path or (":" in path and "@" in path.partition(":")[0]):
-        raise PyexpError(f"'{url}' is not on this machine", hint=f"clone it first: pyexp git clone {url}")
-    return path
 
 
 def _as_json(item: Listed, algo: str) -> dict[str, Any]:
@@ -134,11 +120,11 @@ def _as_json(item: Listed, algo: str) -> dict[str, Any]:
     }
 
 
-def _columns(lines: Sequence[tuple[Listed, str]], args: Namespace) -> list[str]:
+def columns(lines: Sequence[tuple[Listed, str]], args: Namespace) -> list[str]:
     """Size and hash, where they are asked for, before each text."""
     cells: list[list[str]] = [[] for _ in lines]
     if args.size:
-        sizes = [_size(item.size) for item, _ in lines]
+        sizes = [short_size(item.size) for item, _ in lines]
         width = max(map(len, sizes))
         for row, text in zip(cells, sizes, strict=True):
             row.append(text.rjust(width))
@@ -150,7 +136,7 @@ def _columns(lines: Sequence[tuple[Listed, str]], args: Namespace) -> list[str]:
     return ["  ".join([*row, printable(text)]) for row, (_, text) in zip(cells, lines, strict=True)]
 
 
-def _size(number: int | None) -> str:
+def short_size(number: int | None) -> str:
     """A size in few characters: ``139``, ``4.00k``, ``1.25M``."""
     if number is None:
         return "-"
@@ -162,7 +148,7 @@ def _size(number: int | None) -> str:
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}{unit}"
 
 
-def _drawn(found: Sequence[Listed]) -> Iterator[tuple[Listed, str]]:
+def drawn(found: Sequence[Listed]) -> Iterator[tuple[Listed, str]]:
     """A tree's branches; each directory comes before what it holds."""
     children: dict[str, list[Listed]] = {}
     for item in found:

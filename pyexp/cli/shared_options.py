@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pyexp.cli import tables
 from pyexp.cli.console import Console
 from pyexp.cli.opening import Opened
 from pyexp.errors import UsageError
+
+if TYPE_CHECKING:
+    from pyexp.pipeline.elsewhere import Settings
 
 
 def add_scope_options(parser: ArgumentParser, *, branches: bool = True) -> None:
@@ -40,6 +45,33 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"'{text}' is not a number of jobs", hint="give a whole number from 1")
     return int(text)
+
+
+def add_settings(parser: ArgumentParser) -> None:
+    """Configuration for another repository."""
+    parser.add_argument("--config", metavar="FILE", help="settings that weigh more than the other repository's")
+    parser.add_argument("--remote", metavar="NAME", help="the other repository's remote to take data from")
+    parser.add_argument(
+        "--remote-config", nargs="*", metavar="OPTION=VALUE", default=[], help="options for the remote that is used"
+    )
+
+
+def settings(args: Namespace) -> Settings:
+    """What ``add_settings`` has taken."""
+    from pyexp.pipeline.elsewhere import Settings  # only commands that look elsewhere pay for it
+
+    return Settings(args.config, args.remote, pairs(args.remote_config, "--remote-config"))
+
+
+def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    """``name=value`` texts; raises UsageError."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} '{text}' is not NAME=VALUE")
+        found[name] = value
+    return found
 
 
 def share_new(where: Opened, name: str, console: Console) -> None:

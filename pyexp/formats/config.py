@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pyexp.errors import FormatError, UsageError
 from pyexp.formats import suggest
@@ -375,3 +375,33 @@ class Config:
             prefix = f"{named['kind']}.{named['name']}" if named else section
             for key, (value, _) in options.items():
                 yield f"{prefix}.{key}", value
+
+
+def weightier(
+    config: Config,
+    settings: Mapping[str, Any],
+    remote: str | None = None,
+    remote_config: Mapping[str, Any] | None = None,
+) -> Config:
+    """The configuration with settings over it; ``remote_config`` is for ``remote``, or the default one."""
+    base: dict[str, dict[str, str]] = {}
+    for option, value in config.items():
+        section, key = split_option(option)
+        base.setdefault(section, {})[key] = value
+    over: dict[str, dict[str, str]] = {}
+    for section, options in settings.items():
+        for key, value in options.items():
+            if isinstance(value, Mapping):  # {"remote": {"name": {"url": …}}}
+                named = over.setdefault(f'{section} "{key.lower()}"', {})
+                named.update((name, _text(item)) for name, item in value.items())
+            else:
+                over.setdefault(section, {})[key] = _text(value)
+    if remote_config:
+        name = (remote or over.get("core", {}).get("remote") or config.get("core.remote") or "").lower()
+        named = over.setdefault(f'remote "{name}"', {})
+        named.update((key, _text(value)) for key, value in remote_config.items())
+    return Config({"repo": base, "local": over})
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -324,7 +324,7 @@ def dump_dvc(text: str | None, path: str, spec: StageSpec, lock: StageLock) -> s
         "meta": spec.meta or old.get("meta"),
     }
     data = {key: value for key, value in data.items() if value or key == "md5"}
-    if "deps" in data:
+    if "deps" in data and not any(map(is_unresolved, lock.deps)):
         data["md5"] = stage_md5(data)
     else:
         del data["md5"]
@@ -352,6 +352,13 @@ def _hashed(lock: LockEntry) -> tuple[dict[str, Any], dict[str, Any]]:
     if lock.entry is not None and lock.entry.oid.algo != LEGACY:
         before["hash"] = lock.entry.oid.algo
     return before, after
+
+
+def is_unresolved(dep: LockEntry) -> bool:
+    """Whether a dep names a place, and nothing yet of what was there."""
+    if "repo" in dep.extra:
+        return isinstance(dep.extra["repo"], Mapping) and not dep.extra["repo"].get("rev_lock")
+    return dep.entry is None and not set(dep.extra) - {"hash", "size", "fs_config"}
 
 
 def _dumped_dep(lock: LockEntry) -> dict[str, Any]:

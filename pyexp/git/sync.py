@@ -54,8 +54,11 @@ class _Dulwich(DulwichRepo):
         return found
 
 
-def list_remote(repo: Repo, remote: str, prefix: str = "refs/") -> dict[str, str]:
-    """The remote's refs that start with ``prefix``: name -> sha; raises RemoteError when it cannot be asked."""
+def list_remote(repo: Repo, remote: str, prefix: str = "refs/", *, peeled: bool = False) -> dict[str, str]:
+    """The remote's refs that start with ``prefix``: name -> sha; with ``peeled`` a tag's is the commit's, where it is told.
+
+    Raises RemoteError when it cannot be asked.
+    """
     url = url_of(repo, remote)
     local = _local_path(url)
     if local is not None:
@@ -63,12 +66,30 @@ def list_remote(repo: Repo, remote: str, prefix: str = "refs/") -> dict[str, str
             return refs.read(other, prefix)
     with _explained(url):
         client, path = _client(repo, remote, url, "pull")
-        found = client.get_refs(path.encode(), ref_prefix=[prefix.encode()]).refs
-    return {
-        name.decode("utf-8", "replace"): sha.decode("ascii")
-        for name, sha in found.items()
-        if sha and name.startswith(prefix.encode()) and not name.endswith(b"^{}")
-    }
+        told = client.get_refs(path.encode(), ref_prefix=[prefix.encode()]).refs
+    found: dict[str, str] = {}
+    for raw, sha in sorted(told.items()):
+        name = raw.decode("utf-8", "replace")
+        if sha and name.startswith(prefix) and (peeled or not name.endswith("^{}")):
+            found[name.removesuffix("^{}")] = sha.decode("ascii")
+    return found
+
+
+def fetch_commit(repo: Repo, remote: str, sha: str) -> bool:
+    """Brings one commit that no ref of the remote may name, without its history; False where the remote won't give it."""
+    url = url_of(repo, remote)
+    if _local_path(url) is not None:
+        return False
+    try:
+        _fetch_objects(repo, remote, url, [sha], 1)
+    except RemoteError:
+        return False
+    return True
+
+
+def shown(repo: Repo, remote: str) -> str:
+    """A remote's URL for messages: without a password."""
+    return config.shown_url(url_of(repo, remote))
 
 
 def default_branch(repo: Repo, remote: str) -> str | None:

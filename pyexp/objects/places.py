@@ -106,12 +106,13 @@ def sweep(directory: str, names: Iterable[str]) -> None:
     for name in names:
         if name.startswith(TMP_PREFIX):
             owner = name[len(TMP_PREFIX) :].partition("-")[0]
-            if not owner.isdigit() or int(owner) == os.getpid() or not _lives(int(owner)):
+            if not owner.isdigit() or int(owner) == os.getpid() or not lives(int(owner)):
                 with suppress(OSError):
                     os.unlink(os.path.join(directory, name))
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is a process of that number on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from pyexp.errors import RemoteError
@@ -18,11 +18,12 @@ from pyexp.objects.store import LocalStore
 
 
 class Found(NamedTuple):
-    """A file that a listing told of; ``modified`` is in seconds since the epoch."""
+    """A file that a listing told of; ``modified`` is in seconds since the epoch, ``stamp`` as in ``Stamped``."""
 
     key: str
     size: int
     modified: float
+    stamp: str = ""
 
 
 class Files(Protocol):
@@ -59,6 +60,16 @@ class Files(Protocol):
 
     def close(self) -> None:
         """Ends connections."""
+
+
+@runtime_checkable
+class Stamped(Protocol):
+    """``Files`` that have a name for each version of a file: its ETag, as DVC records it under ``stamp_field``."""
+
+    stamp_field: str
+
+    def stamp(self, key: str) -> str | None:
+        """The file's version, None where none is told; raises MissingObject."""
 
 
 # URL scheme -> (module of this room, the extra its packages come with). Each has ``open_files(url, options)``.

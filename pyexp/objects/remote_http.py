@@ -39,6 +39,7 @@ class Connection:
             raise RemoteError("the remote's URL names no server", hint="write https://HOST/PATH")
         host = parts.netloc.rpartition("@")[2]
         self.base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+        self._query = f"?{parts.query}" if parts.query else ""
         self.shown = self.base
         self._header = options.get("custom_auth_header")
         self._headers = self._authorization(parts.hostname, parts.username, parts.password, options)
@@ -62,7 +63,7 @@ class Connection:
         return dict(urllib3.make_headers(basic_auth=f"{user}:{password or ''}"))
 
     def url(self, key: str) -> str:
-        return f"{self.base}/{quote(key)}"
+        return f"{self.base}/{quote(key)}{self._query}"
 
     def ask(
         self, method: str, key: str, *, headers: Mapping[str, str] | None = None, body: Any = None, stream: bool = False
@@ -141,6 +142,15 @@ class Connection:
         length = answer.headers.get("content-length", "")
         return int(length) if length.isdecimal() else -1
 
+    def stamp(self, key: str) -> str | None:
+        """The ETag, or else the hash, that the server tells."""
+        answer = self.ask("HEAD", key)
+        if answer.status in (405, 501):
+            answer = self.ask("GET", key, stream=True)
+            answer.close()
+        self.expect(answer, key)
+        return answer.headers.get("etag") or answer.headers.get("content-md5")
+
     def close(self) -> None:
         self._pool.clear()
 
@@ -192,6 +202,7 @@ class HttpFiles:
 
     lists = False
     jobs = 16
+    stamp_field = "checksum"
 
     def __init__(self, connection: Connection, method: str) -> None:
         self._connection = connection
@@ -203,6 +214,9 @@ class HttpFiles:
 
     def size(self, key: str) -> int | None:
         return self._connection.size(key)
+
+    def stamp(self, key: str) -> str | None:
+        return self._connection.stamp(key)
 
     def read(self, key: str, sink: Callable[[bytes], object]) -> None:
         self._connection.read(key, sink)

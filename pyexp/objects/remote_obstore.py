@@ -182,6 +182,7 @@ class BucketFiles:
 
     lists = True
     jobs = 32
+    stamp_field = "etag"
 
     def __init__(self, store: Any, shown: str, options: Mapping[str, str]) -> None:
         self._store = store
@@ -195,7 +196,17 @@ class BucketFiles:
         with self._explained():
             for page in obstore.list(self._store, prefix=prefix.rstrip("/") or None):
                 for item in page:
-                    yield Found(item["path"], item["size"], item["last_modified"].timestamp())
+                    yield Found(
+                        item["path"], item["size"], item["last_modified"].timestamp(), self._bare(item["e_tag"])
+                    )
+
+    def _bare(self, stamp: str | None) -> str:
+        """An ETag as DVC writes it: without quotes, but for Azure's."""
+        return (stamp or "") if self.shown.startswith("azure:") else (stamp or "").strip('"')
+
+    def stamp(self, key: str) -> str | None:
+        with self._explained(key):
+            return self._bare(obstore.head(self._store, key)["e_tag"]) or None
 
     def size(self, key: str) -> int | None:
         try:

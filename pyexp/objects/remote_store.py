@@ -97,7 +97,7 @@ class RemoteStore:
         """Every object: its id, size in bytes, and time of storing."""
         if not self.files.lists:
             raise RemoteError(f"{self.files.shown} cannot be listed")
-        for key, size, modified in self.files.list(self._base):
+        for key, size, modified, _ in self.files.list(self._base):
             match = _NAME.fullmatch(key[len(self._base) :])
             if match:
                 oid = Oid(self.algo, match["prefix"] + match["rest"])

@@ -34,6 +34,7 @@ class DavFiles:
 
     lists = True
     jobs = 8
+    stamp_field = "etag"
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -82,6 +83,9 @@ class DavFiles:
 
     def size(self, key: str) -> int | None:
         return self._connection.size(key)
+
+    def stamp(self, key: str) -> str | None:
+        return self._connection.stamp(key)
 
     def read(self, key: str, sink: Callable[[bytes], object]) -> None:
         self._connection.read(key, sink)

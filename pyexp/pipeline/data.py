@@ -13,7 +13,7 @@ from pyexp.events import OnEvent, null
 from pyexp.formats import dvcyaml, lockfile
 from pyexp.model import Entry, LockEntry, OutSpec, StageLock, StageSpec, Tree, TreeFile
 from pyexp.objects import checkout as objects_checkout
-from pyexp.pipeline import incoming, plan, record, share
+from pyexp.pipeline import imports, incoming, plan, record
 from pyexp.pipeline.load import Pipeline, Reader, Target, lock_path, open_workspace, resolve
 from pyexp.pipeline.workspace import Workspace
 from pyexp.records import dataclass
@@ -360,34 +360,29 @@ def recorded_entries(reader: Reader, lock_files: Iterable[str]) -> Iterable[Entr
                     yield out.entry
 
 
-def pull(
-    project: Project, targets: Sequence[str] = (), *, cwd: str = "", remote: str | None = None, on_event: OnEvent = null
-) -> int:
-    """Brings missing objects of outputs into the cache from a remote; returns how many came."""
-    pipeline = open_workspace(project)
-    workspace = Workspace(project, on_event)
-    entries = [
-        entry
-        for _, entry in _recorded(pipeline, targets, cwd, recursive=False, with_deps=False)
-        if entry is not None and not workspace.cached(entry)
-    ]
-    done, missing = share.fetch(project, entries, remote=remote, on_event=on_event)
-    if missing:
-        raise MissingObject(f"{len(missing)} objects are not on the remote", hint="push them from where they are")
-    return done
-
-
 def status(
-    project: Project, targets: Sequence[str] = (), *, cwd: str = "", with_deps: bool = False, recursive: bool = False
+    project: Project,
+    targets: Sequence[str] = (),
+    *,
+    cwd: str = "",
+    with_deps: bool = False,
+    recursive: bool = False,
+    on_event: OnEvent = null,
 ) -> list[tuple[StageSpec, list[plan.Reason]]]:
-    """Every stage that is out of date, with all reasons; changes nothing."""
+    """Every stage that is out of date, with all reasons; changes nothing.
+
+    The repositories that data was imported from are asked for newer commits; those that cannot be are told of.
+    """
     pipeline = open_workspace(project)
     workspace = Workspace(project)
     found: list[tuple[StageSpec, list[plan.Reason]]] = []
-    for address in _named_stages(pipeline, targets, cwd, with_deps=with_deps, recursive=recursive):
+    named = _named_stages(pipeline, targets, cwd, with_deps=with_deps, recursive=recursive)
+    of_imports = imports.reasons(project, [(pipeline.stages[name], pipeline.lock(name)) for name in named], on_event)
+    for address in named:
         stage, lock = pipeline.stages[address], pipeline.lock(address)
         observed = workspace.observed(stage, lock)
-        reasons = [*plan.input_reasons(stage, lock, observed), *plan.output_reasons(stage, lock, observed)]
+        inputs = [*plan.input_reasons(stage, lock, observed), *of_imports.get(address, ())]
+        reasons = [*inputs, *plan.output_reasons(stage, lock, observed)]
         if reasons:
             found.append((stage, reasons))
     with suppress(OSError):  # a read-only project can be looked at; it only pays again next time

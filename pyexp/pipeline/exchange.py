@@ -12,7 +12,7 @@ from pyexp.events import Note, OnEvent, null
 from pyexp.model import Content, Oid, Tree
 from pyexp.objects import checkout as objects_checkout
 from pyexp.objects.contract import Store
-from pyexp.pipeline import data, runs, share
+from pyexp.pipeline import data, imports, runs, share
 from pyexp.pipeline.load import CommitReader, Pipeline, load, open_workspace, parsing_options, resolve
 from pyexp.pipeline.share import Needed, Report
 from pyexp.pipeline.workspace import Workspace
@@ -60,18 +60,25 @@ class Pulled:
 def needed(project: Project, what: What, on_event: OnEvent = null) -> list[Needed]:
     """The data that is meant; raises PyexpError for a target that the workspace does not know.
 
-    Files of old commits that cannot be read are told of and left out; those of the workspace raise.
+    What was imported from other repositories is not: it stays there. Files of old commits that cannot be read are told
+    of and left out; those of the workspace raise.
     """
     found: dict[Needed, None] = {}
+    for pipeline, strict in _pipelines(project, what, on_event):
+        found.update(dict.fromkeys(_needed(pipeline, what, strict=strict)))
+    return list(found)
+
+
+def _pipelines(project: Project, what: What, on_event: OnEvent) -> Iterator[tuple[Pipeline, bool]]:
+    """The pipelines of the workspace and the commits, each with whether all targets must be in it."""
     if what.workspace:
-        found.update(dict.fromkeys(_needed(open_workspace(project), what, strict=not what.commits)))
+        yield open_workspace(project), not what.commits
     for commit in what.commits:
         reader = CommitReader(project.require_git(), commit, project.prefix)
         pipeline = load(reader, parsing=parsing_options(project), lenient=True)
         for problem in pipeline.broken:
             on_event(Note(f"commit {commit[:7]}: {problem}: left out", "warning"))
-        found.update(dict.fromkeys(_needed(pipeline, what, strict=False)))
-    return list(found)
+        yield pipeline, False
 
 
 def _needed(pipeline: Pipeline, what: What, *, strict: bool) -> Iterator[Needed]:
@@ -85,10 +92,10 @@ def _needed(pipeline: Pipeline, what: What, *, strict: bool) -> Iterator[Needed]
         entry = next((e.entry for e in lock.outs if e.path == out.path), None)
         if entry is None or (what.max_size_bytes is not None and (entry.size or 0) > what.max_size_bytes):
             continue
-        # What was imported from another project stays there: it can be had again.
-        push = out.push and not any("repo" in dep.extra for dep in lock.deps)
+        if any("repo" in dep.extra for dep in lock.deps):
+            continue
         for below in (chosen[relpath] if chosen is not None else ()) or (None,):
-            yield Needed(relpath, entry, out.remote, push, below)
+            yield Needed(relpath, entry, out.remote, out.push, below)
 
 
 def _chosen(pipeline: Pipeline, what: What, *, strict: bool) -> dict[str, tuple[str, ...]] | None:
@@ -157,6 +164,25 @@ def fetch(project: Project, what: What = What(), how: How = How(), *, on_event: 
         report += Report(extra.count, extra.size_bytes, (), extra.failed)
     except RemoteError as error:
         on_event(Note(str(error), "warning"))
+    return report + _fetch_imports(project, what, how, on_event)
+
+
+def _fetch_imports(project: Project, what: What, how: How, on_event: OnEvent) -> Report:
+    """Imports come from where they were imported from; in the workspace, records of partial ones are completed."""
+    report = Report()
+    if what.kind is not None:
+        return report
+    for number, (pipeline, strict) in enumerate(_pipelines(project, what, on_event)):
+        if not any(stage.is_import for stage in pipeline.stages.values()):
+            continue
+        chosen = _chosen(pipeline, what, strict=strict)
+        named = [relpath for relpath, _, _ in pipeline.outs() if chosen is None or relpath in chosen]
+        limit = what.max_size_bytes
+        is_workspace = what.workspace and number == 0
+        with project.live():
+            report += imports.bring(
+                project, pipeline, named, partial=is_workspace, max_size_bytes=limit, jobs=how.jobs, on_event=on_event
+            )
     return report
 
 

@@ -102,6 +102,23 @@ def copy_in(project: Project, pipeline: Pipeline, source: str, out: str, *, cwd:
     return relpath
 
 
+def deliver(fresh: str, target: str) -> None:
+    """Moves what is at ``fresh`` to ``target``; into a directory that is there, file by file, which keeps its others.
+
+    Raises UnsafeCheckout when a directory would have to make room for a file.
+    """
+    is_dir = os.path.isdir(target) and not os.path.islink(target)
+    if is_dir and not os.path.isdir(fresh):
+        raise UnsafeCheckout(f"'{target}' is a directory", paths=[target], hint="name another place, or move it away")
+    if not is_dir:
+        if os.path.lexists(target) and os.path.isdir(fresh):
+            os.unlink(target)
+        os.replace(fresh, target)
+        return
+    for name in sorted(os.listdir(fresh)):
+        deliver(os.path.join(fresh, name), os.path.join(target, name))
+
+
 def _copy(source: str, target: str) -> None:
     """Bytes and the executable bit: the source may be read-only, the copy is for working with."""
     shutil.copyfile(source, target)

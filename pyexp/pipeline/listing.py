@@ -16,7 +16,7 @@ from pyexp.errors import CorruptObject, MissingObject, PyexpError
 from pyexp.git.objects import EXECUTABLE, FILE, SYMLINK
 from pyexp.model import Entry, Tree, TreeFile
 from pyexp.pipeline.datastatus import at_commit, records
-from pyexp.pipeline.load import open_workspace
+from pyexp.pipeline.load import Pipeline, open_workspace
 from pyexp.records import dataclass, replace
 
 if TYPE_CHECKING:
@@ -234,35 +234,47 @@ def _parents(relpath: str) -> Iterator[str]:
         yield relpath
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What is listed of a directory: its entries, or (``recursive``) the files below it, down to ``depth`` levels.
+
+    Directories of the last level are listed, with ``dirs`` the others too, each before what it holds. ``outs_only``
+    leaves git's files out.
+    """
+
+    recursive: bool = False
+    depth: int | None = None
+    dirs: bool = False
+    outs_only: bool = False
+    sizes: bool = True
+
+
 def listing(
     project: Project,
     path: str = "",
     *,
     sha: str | None = None,
-    recursive: bool = False,
-    depth: int | None = None,
-    dirs: bool = False,
-    outs_only: bool = False,
-    sizes: bool = True,
+    pipeline: Pipeline | None = None,
+    choice: Choice = Choice(),
 ) -> list[Listed]:
     """What is at ``path`` (a relpath), of the work tree or of the commit ``sha``; paths are relative to it.
 
-    A directory's entries; with ``recursive`` the files below it, down to ``depth`` levels (directories of the last level
-    are listed), with ``dirs`` the directories too, each before what it holds. ``outs_only`` leaves git's files out.
-    Raises PyexpError when there is nothing at the path.
+    ``pipeline`` is that of the same state, if the caller has it. Raises PyexpError when there is nothing at the path.
     """
-    found = records(open_workspace(project) if sha is None else at_commit(project, sha))
-    files: _Files = _WorkTree(project) if sha is None else _Committed(project, sha, sizes=sizes)
-    view = _View(project, files, found, outs_only=outs_only)
+    if pipeline is None:
+        pipeline = open_workspace(project) if sha is None else at_commit(project, sha)
+    files: _Files = _WorkTree(project) if sha is None else _Committed(project, sha, sizes=choice.sizes)
+    view = _View(project, files, records(pipeline), outs_only=choice.outs_only)
     top = view.at(path) if path else Listed("", is_dir=True)
     if top is None:
         raise PyexpError(f"there is nothing at '{path}'", hint="list what is above it")
     if not top.is_dir:
         return [replace(top, path=posixpath.basename(path))]
     skip = len(path) + 1 if path else 0
-    limit = depth if recursive else 1
-    items = [replace(item, path=item.path[skip:]) for item in _walk(view, path, limit, dirs=dirs or not recursive)]
-    return items if dirs else sorted(items, key=lambda item: item.path)
+    limit = choice.depth if choice.recursive else 1
+    dirs = choice.dirs or not choice.recursive
+    items = [replace(item, path=item.path[skip:]) for item in _walk(view, path, limit, dirs=dirs)]
+    return items if choice.dirs else sorted(items, key=lambda item: item.path)
 
 
 def _walk(view: _View, relpath: str, limit: int | None, *, dirs: bool) -> Iterator[Listed]:

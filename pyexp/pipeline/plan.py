@@ -166,7 +166,16 @@ def dependents(graph: Graph, address: str) -> set[str]:
     return _connected([address], graph.downstream) - {address}
 
 
-Word = Literal["modified", "deleted", "new", "not in cache", "changed command", "always changed", "changed checksum"]
+Word = Literal[
+    "modified",
+    "deleted",
+    "new",
+    "not in cache",
+    "changed command",
+    "always changed",
+    "changed checksum",
+    "update available",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +220,7 @@ def input_reasons(stage: StageSpec, lock: StageLock, observed: Observed) -> list
     reasons: list[Reason] = []
     if stage.cmd is not None and lock.cmd is not None and stage.cmd != lock.cmd:
         reasons.append(Reason("command", "changed command"))
-    if stage.frozen:
+    if stage.frozen or stage.is_import:  # whether an import's source has changed is asked where it is
         return reasons
     if stage.always_changed or (stage.cmd is not None and not (stage.deps or stage.params or stage.outs)):
         return [*reasons, Reason("always", "always changed")]

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from pyexp.errors import CorruptObject, MissingObject, PyexpError, RemoteError, StageFailed
 from pyexp.events import Note, OnEvent, Output, StageEvent, null
+from pyexp.formats import lockfile
 from pyexp.model import OutSpec, StageLock, StageSpec
-from pyexp.pipeline import command, plan, record, share, stagecache
+from pyexp.pipeline import command, imports, plan, record, share, stagecache
 from pyexp.pipeline.journal import Journal
 from pyexp.pipeline.load import Pipeline, open_workspace
 from pyexp.pipeline.options import Options, Result, Surroundings, chosen
@@ -206,6 +207,8 @@ class _Run:
     def data(self, stage: StageSpec) -> bool:
         """A .dvc file: its data is as recorded, is restored, or is recorded anew."""
         lock = self.pipeline.lock(stage.address)
+        if stage.is_import and not self.options.dry:
+            lock = self.brought(stage, lock)
         observed = self.workspace.observed(stage, lock)
         reasons = plan.output_reasons(stage, lock, observed)
         if not reasons:
@@ -223,6 +226,14 @@ class _Run:
             return True
         self.result.clean.append(stage.address)
         return False
+
+    def brought(self, stage: StageSpec, lock: StageLock) -> StageLock:
+        """An import's record once its data is here, as far as that is repro's to see to."""
+        if not imports.refresh(self.project, stage, lock, pull=self.options.pull, on_event=self.on_event):
+            return lock
+        self.result.written.append(stage.file)
+        self.workspace.forget(stage.relpath(out.path) for out in stage.outs)
+        return lockfile.parse_dvc(self.project.read_text(stage.file) or "", stage.file)[1]
 
     @staticmethod
     def lost(reasons: list[plan.Reason], gone: list[OutSpec]) -> bool:

@@ -76,9 +76,8 @@ class Workspace:
     ) -> Observed:
         """Everything ``plan`` wants to know of a stage; ``outs=False`` leaves the outputs out."""
         recorded = {entry.path: entry.entry for entry in lock.deps}
-        deps = {
-            dep: self.content(stage.relpath(dep), _algo(recorded.get(dep))) for dep in stage.deps if not stage.frozen
-        }
+        looked_at = () if stage.frozen or stage.is_import else stage.deps
+        deps = {dep: self.content(stage.relpath(dep), _algo(recorded.get(dep))) for dep in looked_at}
         params = {spec.file: self.params(stage.relpath(spec.file)) for spec in stage.params if not stage.frozen}
         if not outs:
             return Observed(deps, params)

@@ -1,0 +1,482 @@
+"""Another repository, of this machine or of a git server: opened to be read, never run and never written to.
+
+One of this machine is read where it is, work tree or bare. One of a server comes into a directory of ours, as little of
+it as will do, which goes away afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyexp import durable
+from pyexp import project as projects
+from pyexp.errors import BadRevision, NoGitRepo, PyexpError, RemoteError, UsageError
+from pyexp.events import Note, OnEvent, null
+from pyexp.formats import config as config_format
+from pyexp.git import refs
+from pyexp.git import repo as repository
+from pyexp.model import StageLock
+from pyexp.objects.places import lives
+from pyexp.pipeline.load import CommitReader, Pipeline, WorkspaceReader, load, parsing_options
+from pyexp.project import DVC, PYEXP, Project
+from pyexp.records import dataclass, field, replace
+
+if TYPE_CHECKING:
+    from pyexp.git.repo import Repo
+
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_CONTROL_FILES = {"config": ".dvc", "format": ".pyexp"}
+_LITTER = "elsewhere-"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Configuration that weighs more than the other repository's own: a file or sections, a remote, its options."""
+
+    config: str | Mapping[str, Any] | None = None
+    remote: str | None = None
+    remote_config: Mapping[str, str] = field(default_factory=dict)
+
+    def dumped(self) -> dict[str, Any]:
+        """As an import's record has it; raises UsageError for a file together with a remote and options for it."""
+        if self.remote is not None and self.remote_config:
+            if isinstance(self.config, str):
+                raise UsageError("--config does not go with both --remote and --remote-config")
+            config: dict[str, Any] = dict(self.config or {})
+            remotes = dict(config.get("remote", {}))
+            remotes[self.remote] = {**remotes.get(self.remote, {}), **self.remote_config}
+            return {"config": {**config, "core": {**config.get("core", {}), "remote": self.remote}, "remote": remotes}}
+        found: dict[str, Any] = {} if self.config is None else {"config": self.config}
+        if self.remote is not None or self.remote_config:
+            found["remote"] = self.remote or dict(self.remote_config)
+        return found
+
+    def sections(self) -> dict[str, Any]:
+        """Everything as sections; raises PyexpError when the file cannot be read."""
+        found: dict[str, Any] = {}
+        if isinstance(self.config, str):
+            try:
+                raw = durable.read_file(os.path.expanduser(self.config))
+            except OSError as error:
+                raise PyexpError(f"'{self.config}' cannot be read: {error.strerror}") from error
+            if raw is None:
+                raise PyexpError(f"there is no configuration file '{self.config}'", hint="see --config")
+            found = {
+                section: dict(options)
+                for section, options in config_format.parse(raw.decode("utf-8", "replace"), self.config).items()
+            }
+        elif self.config is not None:
+            found = dict(self.config)
+        if self.remote is not None:
+            found["core"] = {**found.get("core", {}), "remote": self.remote}
+        return found
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an import came from: a path of a repository, the revision to follow, and the commit it was taken at."""
+
+    url: str
+    path: str
+    rev: str | None = None
+    rev_lock: str | None = None
+    settings: Settings = Settings()
+
+    @staticmethod
+    def of(lock: StageLock) -> Origin | None:
+        """What an import's record says, None when it is not of a repository; raises PyexpError for nonsense."""
+        repo = lock.deps[0].extra.get("repo")
+        if repo is None:
+            return None
+        config, remote = (repo.get("config"), repo.get("remote")) if isinstance(repo, Mapping) else (None, None)
+        if (
+            not isinstance(repo, Mapping)
+            or not isinstance(repo.get("url"), str)
+            or not all(isinstance(repo.get(key, ""), str) for key in ("rev", "rev_lock"))
+            or not isinstance(config, (str, Mapping, type(None)))
+            or not isinstance(remote, (str, Mapping, type(None)))
+        ):
+            raise PyexpError("deps.0.repo is not a repository's record", hint="it has url, and perhaps rev, rev_lock")
+        rev_lock = repo.get("rev_lock") or None
+        if rev_lock is not None and not _SHA.fullmatch(rev_lock):
+            raise PyexpError(f"rev_lock {rev_lock[:60]!r} is no commit", hint="bring it up to date: pyexp update")
+        named, options = (remote, {}) if not isinstance(remote, Mapping) else (None, remote)
+        settings = Settings(config, named, {str(key): str(value) for key, value in options.items()})
+        return Origin(repo["url"], lock.deps[0].path, repo.get("rev") or None, rev_lock, settings)
+
+    def dumped(self) -> dict[str, Any]:
+        """The record, in DVC's order."""
+        found: dict[str, Any] = {"url": self.url}
+        for key, value in (("rev", self.rev), ("rev_lock", self.rev_lock)):
+            if value:
+                found[key] = value
+        return {**found, **self.settings.dumped()}
+
+    def at(self, sha: str | None) -> Origin:
+        return replace(self, rev_lock=sha)
+
+    def seen_from(self, bases: Sequence[str]) -> Origin:
+        """The same, with a path of this machine made absolute; raises RemoteError when it is not there."""
+        return replace(self, url=local_path(self.url, bases) or self.url)
+
+    def key(self, rev: str | None) -> str:
+        """The same for every path of one repository at ``rev``."""
+        return json.dumps([self.url, rev, self.settings.dumped()], sort_keys=True, default=str)
+
+
+class Elsewhere:
+    """A repository at one commit, or (``sha`` None) the files of a directory of this machine as they are.
+
+    Paths are relpaths under ``base``, the work tree's top; ``top`` is the directory in it that the URL named.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        base: str,
+        top: str,
+        git: Repo | None,
+        sha: str | None,
+        *,
+        is_local: bool,
+        settings: Settings,
+        user_config: Mapping[str, str],
+        staging: str,
+    ) -> None:
+        self.url = url
+        self.base = base
+        self.top = top
+        self.git = git
+        self.sha = sha
+        self.is_local = is_local
+        self.staging = staging
+        self._settings = settings
+        self._user_config = user_config
+        self._projects: dict[str, Project] = {}
+        self._pipelines: dict[str, Pipeline] = {}
+        self._caches: dict[str, Path] = {}
+
+    def relpath(self, path: str) -> str:
+        """A path as the user gave it, seen from the URL's directory; raises PyexpError when it leads out."""
+        if os.path.isabs(path):
+            raise PyexpError(f"'{path}' is not inside '{self.url}'", hint="give a path seen from the repository's top")
+        found = posixpath.normpath(posixpath.join(self.top, path.replace(os.sep, "/")))
+        found = "" if found == "." else found
+        inside = not self.top or found == self.top or found.startswith(f"{self.top}/")
+        if found == ".." or found.startswith("../") or not inside:
+            raise PyexpError(f"'{path}' is not inside '{self.url}'", hint="give a path seen from the repository's top")
+        return found
+
+    @cached_property
+    def tree(self) -> dict[str, tuple[int, str]]:
+        """Every file of the commit: path -> (mode, blob)."""
+        assert self.git is not None and self.sha is not None
+        return self.git.list_tree(self.git.tree_of(self.sha))
+
+    # -- projects in it ----------------------------------------------------------------------------------------------
+
+    def is_root(self, directory: str) -> bool:
+        """Whether a directory is a project; the top counts as one, it needs not have anything of one."""
+        if not directory:
+            return True
+        paths = [posixpath.join(directory, control, name) for name, control in _CONTROL_FILES.items()]
+        if self.sha is not None:
+            return any(path in self.tree for path in paths)
+        return any(os.path.isfile(os.path.join(self.base, path)) for path in paths)
+
+    def root_of(self, relpath: str) -> str:
+        """The innermost project that a path belongs to."""
+        while not self.is_root(relpath):
+            relpath = posixpath.dirname(relpath)
+        return relpath
+
+    def roots_below(self, relpath: str) -> list[str]:
+        """The projects in a directory."""
+        if self.sha is not None:
+            above = f"{relpath}/" if relpath else ""
+            directories = {posixpath.dirname(posixpath.dirname(path)) for path in self.tree if path.startswith(above)}
+            return sorted(root for root in directories if root and root != relpath and self.is_root(root))
+        found = []
+        for directory, names, _ in os.walk(os.path.join(self.base, relpath)):
+            names[:] = [name for name in names if name not in (".git", ".dvc", ".pyexp")]
+            path = os.path.relpath(directory, self.base).replace(os.sep, "/")
+            if path not in (".", relpath) and self.is_root(path):
+                found.append(path)
+        return sorted(found)
+
+    def project(self, root: str) -> Project:
+        """The project at a root; what it brings lands in ``staging``, and it is not written to."""
+        if root not in self._projects:
+            self._projects[root] = self._open(root)
+        return self._projects[root]
+
+    def _open(self, root: str) -> Project:
+        directory = Path(self.base, root)
+        own = self._text(posixpath.join(root, ".pyexp/format"))
+        found = Project(
+            directory,
+            DVC if own is None else PYEXP,
+            user_config=self._user_config,
+            statcache=Path(self.staging, "statcache"),
+        )
+        if not (self.is_local and found.control.is_dir()):
+            levels = {level: config_format.parse(text, f"{level} config") for level, text in self._user_config.items()}
+            text = self._text(posixpath.join(root, found.kind.control, "config"))
+            if text is not None:
+                levels["repo"] = config_format.parse(text, f"{self.url}: {found.kind.control}/config")
+            found.config = config_format.Config(levels)
+        settings = self._settings
+        found.config = config_format.weightier(
+            found.config, settings.sections(), settings.remote, settings.remote_config
+        )
+        if own is not None:
+            found.algo = projects.algo_of(own, f"{self.url}: .pyexp/format")
+        self._caches[root] = found.cache_dir
+        found.cache_dir = Path(self.staging, "objects")
+        found.git = self.git
+        found.prefix = f"{root}/" if root else ""
+        return found
+
+    def cache_dir(self, root: str) -> Path | None:
+        """Where the project at a root has its cache, None when that is not of this machine."""
+        self.project(root)
+        return self._caches[root] if self.is_local else None
+
+    def _text(self, relpath: str) -> str | None:
+        if self.sha is None:
+            raw = durable.read_file(os.path.join(self.base, relpath))
+        else:
+            assert self.git is not None
+            entry = self.tree.get(relpath)
+            raw = None if entry is None else self.git.read_blob(entry[1])
+        return None if raw is None else raw.decode("utf-8", "surrogateescape")
+
+    def pipeline(self, root: str) -> Pipeline:
+        """What the project at a root tracks; files of it that cannot be read are left out."""
+        if root not in self._pipelines:
+            project = self.project(root)
+            reader = (
+                CommitReader(self.git, self.sha, project.prefix)
+                if self.git is not None and self.sha is not None
+                else WorkspaceReader(project)
+            )
+            self._pipelines[root] = load(reader, parsing=parsing_options(project), lenient=True)
+        return self._pipelines[root]
+
+
+# -- opening ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def staging(project: Project) -> Iterator[str]:
+    """A directory of our own for what comes from elsewhere, gone afterwards; what dead processes left goes, too."""
+    project.scratch.mkdir(parents=True, exist_ok=True)
+    for name in os.listdir(project.scratch):
+        owner = name[len(_LITTER) :].partition("-")[0]
+        if name.startswith(_LITTER) and not (owner.isdigit() and lives(int(owner))):
+            shutil.rmtree(project.scratch / name, ignore_errors=True)
+    with scratch(os.fspath(project.scratch / f"{_LITTER}{os.getpid()}-{os.urandom(4).hex()}")) as path:
+        yield path
+
+
+@contextmanager
+def scratch(path: str) -> Iterator[str]:
+    """A new directory that nobody else can look into, gone afterwards."""
+    os.mkdir(path, 0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def local_path(url: str, bases: Sequence[str]) -> str | None:
+    """The path of this machine that a URL is, None for one of a server; a relative one is looked for in ``bases``.
+
+    Raises RemoteError when it is a path, and nothing is there.
+    """
+    if url.startswith("file://"):
+        from urllib.parse import unquote, urlsplit  # most URLs are paths or of servers
+
+        url = unquote(urlsplit(url).path)
+    if "://" in url or url.startswith("-"):
+        return None
+    for base in bases:
+        found = os.path.normpath(os.path.join(base, os.path.expanduser(url)))
+        if os.path.isdir(found):
+            return found
+        if os.path.isdir(f"{found}.git"):
+            return f"{found}.git"
+    if re.match(r"[^/\\]{2,}:", url):  # host:path, of ssh
+        return None
+    raise RemoteError(f"there is no repository at '{url}'", hint="check the path; or give a URL")
+
+
+@contextmanager
+def opened(
+    url: str,
+    rev: str | None = None,
+    *,
+    staging: str,
+    bases: Sequence[str],
+    committed: bool = True,
+    settings: Settings = Settings(),
+    user_config: Mapping[str, str] | None = None,
+    on_event: OnEvent = null,
+) -> Iterator[Elsewhere]:
+    """Opens a repository at a revision (default: its HEAD; without ``committed``, a work tree's files as they are).
+
+    Raises RemoteError when it cannot be reached, BadRevision, NoGitRepo for a directory without commits.
+    """
+    found = _open(url, rev, staging, bases, committed, settings, user_config or {}, on_event)
+    try:
+        yield found
+    finally:
+        if found.git is not None:
+            found.git.close()
+
+
+def _open(
+    url: str,
+    rev: str | None,
+    staging: str,
+    bases: Sequence[str],
+    committed: bool,
+    settings: Settings,
+    user_config: Mapping[str, str],
+    on_event: OnEvent,
+) -> Elsewhere:
+    path = local_path(url, bases)
+    if path is None:
+        base, top = os.path.join(staging, f"clone-{os.urandom(4).hex()}"), "."
+        git = repository.init(Path(base))
+        sha: str | None = fetched(git, url, rev, on_event)
+    else:
+        git_here = _discover(path)
+        as_is = rev is None and not committed and not (git_here is not None and git_here.worktree is None)
+        if git_here is None:
+            if rev is not None or committed:
+                raise NoGitRepo(f"'{url}' is in no git repository", hint=f"copy its data: pyexp import-url {url}/PATH")
+            base = _project_root(path)
+            top = os.path.relpath(os.path.realpath(path), base)
+            return Elsewhere(
+                url, base, _posix(top), None, None,
+                is_local=True, settings=settings, user_config=user_config, staging=staging,
+            )  # fmt: skip
+        git = git_here
+        base = os.path.realpath(git.worktree or os.path.join(staging, "bare"))
+        top = "." if git.worktree is None else os.path.relpath(os.path.realpath(path), base)
+        sha = None if as_is else resolved(git, rev)
+    return Elsewhere(
+        url, base, _posix(top), git, sha,
+        is_local=path is not None, settings=settings, user_config=user_config, staging=staging,
+    )  # fmt: skip
+
+
+def _posix(path: str) -> str:
+    return "" if path == "." else path.replace(os.sep, "/")
+
+
+def _discover(path: str) -> Repo | None:
+    with suppress(NoGitRepo):
+        return repository.discover(Path(path))
+    return None
+
+
+def _project_root(path: str) -> str:
+    with suppress(PyexpError):
+        return os.path.realpath(projects.find(path).root)
+    return os.path.realpath(path)
+
+
+def current(project: Project, origin: Origin) -> str | None:
+    """The commit that an import's repository has for its revision now, None when that is not told.
+
+    Raises RemoteError when it cannot be asked, BadRevision.
+    """
+    path = local_path(origin.url, [os.sep])
+    if path is not None:
+        git = _discover(path)
+        if git is None:
+            raise NoGitRepo(f"'{origin.url}' is in no git repository", hint="it was, when its data was imported")
+        with git:
+            return resolved(git, origin.rev)
+    with staging(project) as directory, repository.init(Path(directory, "asking")) as asking:
+        return latest(asking, origin.url, origin.rev)
+
+
+# -- revisions -------------------------------------------------------------------------------------------------------
+
+
+def resolved(git: Repo, rev: str | None) -> str:
+    """The commit a revision, or an experiment's name, means in a repository of this machine (default: HEAD)."""
+    if rev is None:
+        head = git.head().sha
+        if head is None:
+            raise BadRevision("the repository has no commit yet", hint="commit there first")
+        return head
+    try:
+        return git.resolve(rev)
+    except BadRevision:
+        named = {sha for ref, sha in refs.read(git, "refs/exps/").items() if ref.rpartition("/")[2] == rev}
+        if len(named) == 1:
+            return named.pop()
+        raise
+
+
+def latest(git: Repo, url: str, rev: str | None) -> str | None:
+    """The commit that a server has for a revision now, None when only a look at its commits could tell."""
+    from pyexp.git import sync  # seam: what needs no network does not load its modules
+
+    if rev is not None and _SHA.fullmatch(rev):
+        return rev
+    there = sync.list_remote(git, url, peeled=True)
+    ref = _ref(there, rev or sync.default_branch(git, url))
+    return None if ref is None else there[ref]
+
+
+def fetched(git: Repo, url: str, rev: str | None, on_event: OnEvent) -> str:
+    """Brings a commit of a server's into an empty repository of ours: by itself if it can be had so, else everything."""
+    from pyexp.git import sync  # seam: see latest
+
+    on_event(Note(f"fetching {sync.shown(git, url)}", "debug"))
+    there = sync.list_remote(git, url)
+    ref = _ref(there, rev or sync.default_branch(git, url))
+    if ref is None and rev is not None and _SHA.fullmatch(rev):
+        ref = next((name for name, sha in sorted(there.items()) if sha == rev), None)
+        if ref is None and sync.fetch_commit(git, url, rev):
+            return rev
+    if ref is not None:
+        _checked(sync.fetch(git, url, {ref: ref}, depth=1))
+        return git.resolve(f"{there[ref]}^{{commit}}")
+    if rev is None:
+        raise BadRevision(f"{sync.shown(git, url)} has no commits on its branch", hint="name a revision: --rev")
+    wanted = [name for name in there if name.startswith(("refs/heads/", "refs/tags/", "refs/exps/"))]
+    _checked(sync.fetch(git, url, wanted))
+    refs.write_head(git, sync.default_branch(git, url) or "refs/heads/main")
+    return resolved(git, rev)
+
+
+def _ref(there: Mapping[str, str], rev: str | None) -> str | None:
+    """The ref a name means: a full name, a tag, a branch, or an experiment that is alone in having it."""
+    if rev is None:
+        return None
+    for name in (rev, f"refs/tags/{rev}", f"refs/heads/{rev}"):
+        if name in there:
+            return name
+    experiments = [name for name in there if name.startswith("refs/exps/") and name.rpartition("/")[2] == rev]
+    return experiments[0] if len(experiments) == 1 else None
+
+
+def _checked(results: Mapping[str, str | None]) -> None:
+    for name, problem in results.items():
+        if problem is not None:
+            raise RemoteError(f"{name} could not be fetched: {problem}", hint="try again")

@@ -1,0 +1,579 @@
+"""Data imported from other repositories and from URLs: brought here, tracked, and brought up to date.
+
+A ``.dvc`` file says where it came from. A repository's data is named by its commit and is fetched from there again when
+it is missing; it is never pushed. A record without a hash is of an import that was never downloaded (*partial*).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from pyexp.errors import FormatError, GraphError, PyexpError, RemoteError, UnsafeCheckout, UsageError
+from pyexp.events import Note, OnEvent, null
+from pyexp.formats import lockfile
+from pyexp.model import Content, Entry, LockEntry, Oid, OutSpec, StageLock, StageSpec
+from pyexp.objects import transfer
+from pyexp.objects.store import LocalStore
+from pyexp.pipeline import addresses, elsewhere, incoming, plan, record, share
+from pyexp.pipeline.elsewhere import Origin, Settings
+from pyexp.pipeline.holdings import Holdings, Landing
+from pyexp.pipeline.load import Pipeline, open_workspace, resolve
+from pyexp.pipeline.share import Report
+from pyexp.pipeline.workspace import Workspace
+from pyexp.records import dataclass
+
+if TYPE_CHECKING:
+    from pyexp.project import Project
+
+
+@dataclass(frozen=True)
+class How:
+    """How far an import goes: ``exec`` False only writes the record, ``download`` False only looks; with how many threads.
+
+    ``to_remote`` sends the data to a remote (``remote``, or the default) and leaves it there.
+    """
+
+    exec: bool = True
+    download: bool = True
+    to_remote: bool = False
+    remote: str | None = None
+    force: bool = False
+    jobs: int | None = None
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The file that tracks an import, and what git should have."""
+
+    file: str
+    for_git: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """An import that was looked at: whether it had to change."""
+
+    file: str
+    changed: bool
+
+
+def origin_of(project: Project, stage: StageSpec, lock: StageLock) -> Origin | None:
+    """The repository an import came from; None for one of a URL. Raises FormatError."""
+    try:
+        return Origin.of(lock) if stage.is_import else None
+    except PyexpError as error:
+        raise FormatError(error.message, path=stage.file) from error
+
+
+# -- import ----------------------------------------------------------------------------------------------------------
+
+
+def import_data(
+    project: Project,
+    url: str,
+    path: str,
+    *,
+    cwd: str = "",
+    out: str | None = None,
+    rev: str | None = None,
+    settings: Settings = Settings(),
+    how: How = How(),
+    on_event: OnEvent = null,
+) -> Imported:
+    """Brings data or a file of git from another repository, and tracks it with its commit.
+
+    Raises PyexpError when there is no such path, UnsafeCheckout when something is at the place already.
+    """
+    pipeline = open_workspace(project)
+    relpath = _place(project, pipeline, path, out, cwd, how.force)
+    where = project.path(cwd)
+    found = elsewhere.local_path(url, [where])
+    wdir = posixpath.dirname(relpath)
+    origin = Origin(_recorded(url, found, project, wdir, cwd), path, rev, None, settings)
+    entry = None
+    with project.live():
+        if how.exec:
+            with _opened(project, origin, rev, on_event, bases=[where], url=url) as holdings:
+                files = holdings.at(path)
+                origin = origin.at(holdings.other.sha)
+                if how.download:
+                    entry = holdings.keep(files, project.store()).entry
+        return _track(project, relpath, LockEntry(path, None, {"repo": origin.dumped()}), entry, how, on_event)
+
+
+def import_url(
+    project: Project,
+    url: str,
+    out: str | None = None,
+    *,
+    cwd: str = "",
+    options: Mapping[str, str] | None = None,
+    how: How = How(),
+    on_event: OnEvent = null,
+) -> Imported:
+    """Brings a file or directory of a URL, or of this machine, and tracks it with what its version is called there."""
+    if how.to_remote and not (how.exec and how.download):
+        raise UsageError("--to-remote goes with neither --no-exec nor --no-download")
+    if how.remote and not how.to_remote:
+        raise UsageError("--remote goes with --to-remote")
+    pipeline = open_workspace(project)
+    relpath = _place(project, pipeline, url, out, cwd, how.force)
+    where = project.path(cwd)
+    with project.live(), addresses.opened(url, project, cwd=where, options=options) as address:
+        name = _recorded(url, address.path, project, posixpath.dirname(relpath), cwd)
+        dep = LockEntry(name, None, {"hash": project.algo})
+        entry = None
+        if how.exec:
+            dep, entry = _from_address(project, address, name, how, on_event)
+        if options:
+            dep = LockEntry(dep.path, dep.entry, {**dep.extra, "fs_config": dict(options)})
+        return _track(project, relpath, dep, entry, how, on_event)
+
+
+def _from_address(
+    project: Project, address: addresses.Address, name: str, how: How, on_event: OnEvent
+) -> tuple[LockEntry, Entry | None]:
+    """A URL's record and, unless it is only to be looked at, the entry of what came."""
+    before = None if address.path is not None else address.record(name, project)
+    if not how.download:
+        return before or address.record(name, project), None
+    if how.to_remote:
+        content = _send(project, address, how, on_event)
+    else:
+        content = address.keep(project.store(), project=project, jobs=how.jobs, on_event=on_event)
+    # Of this machine: what was read is what is recorded. Of elsewhere: what the server called it before.
+    return before or address.record(name, project, content), content.entry
+
+
+def _send(project: Project, address: addresses.Address, how: How, on_event: OnEvent) -> Content:
+    """From the URL to the remote; the cache does not get it."""
+    with elsewhere.staging(project) as directory:
+        landed = Landing(directory).store(project.algo)
+        content = address.keep(landed, jobs=how.jobs, on_event=on_event)
+        oids = {content.entry.oid}
+        if content.tree is not None:
+            oids |= {Oid(content.tree.algo, file.hex) for file in content.tree.files.values()}
+        with share.opened(project, how.remote) as remote:
+            target = remote.store(project.algo)
+            jobs = share.jobs_for(project, remote, how.jobs)
+            result = transfer.transfer(
+                landed, target, target.missing(oids), jobs=jobs, what="pushing", on_event=on_event
+            )
+        if result.failed:
+            raise RemoteError(f"{len(result.failed)} objects could not be sent: {result.failed[0][1]}")
+        return content
+
+
+def _place(project: Project, pipeline: Pipeline, source: str, out: str | None, cwd: str, force: bool) -> str:
+    """The relpath where data is to be; raises PyexpError when it must not be there."""
+    name = posixpath.basename(source.partition("?")[0].rstrip("/").replace(os.sep, "/"))
+    if not name or name in (".", ".."):
+        raise UsageError(f"'{source}' has no name", hint="say what it is to be called")
+    given = out or name
+    relpath = project.relpath(given, project.path(cwd))
+    if out is not None and os.path.isdir(project.path(relpath)):
+        relpath = project.relpath(os.path.join(project.path(relpath), name))
+    incoming.check(project, pipeline, relpath, given)
+    for owner, stage, _ in pipeline.outs():
+        if relpath.startswith(f"{owner}/"):
+            raise GraphError(f"'{given}' is inside '{owner}', which {stage.address} tracks", hint="name another place")
+        if relpath == owner and not force:
+            raise UnsafeCheckout(
+                f"'{relpath}' is tracked by {stage.file} already",
+                paths=[relpath],
+                hint=f"bring it up to date: pyexp update {stage.file}; or replace it: --force",
+            )
+    if os.path.lexists(project.path(relpath)) and not force:
+        raise UnsafeCheckout(f"'{relpath}' exists already", paths=[relpath], hint="to replace it: --force")
+    if not os.path.isdir(os.path.dirname(project.path(relpath))):
+        raise PyexpError(f"there is no directory for '{relpath}'", hint="make it first")
+    return relpath
+
+
+def _recorded(url: str, found: str | None, project: Project, wdir: str, cwd: str) -> str:
+    """A URL as the ``.dvc`` file has it: a path in the project, or a relative one, is seen from that file."""
+    if found is None or "://" in url:
+        return url
+    root = os.path.realpath(project.root)
+    inside = os.path.realpath(found).startswith(root + os.sep)
+    if os.path.isabs(os.path.expanduser(url)) and not inside:
+        return url
+    if wdir == cwd and not os.path.isabs(os.path.expanduser(url)):
+        return url
+    return os.path.relpath(os.path.realpath(found), os.path.join(root, wdir)).replace(os.sep, "/")
+
+
+def _track(
+    project: Project, relpath: str, dep: LockEntry, entry: Entry | None, how: How, on_event: OnEvent
+) -> Imported:
+    """Writes the record of a new import, and then brings the data into the workspace."""
+    directory, name = posixpath.split(relpath)
+    stage = StageSpec(f"{relpath}.dvc", None, wdir=directory, deps=(dep.path,), outs=(OutSpec(name),), frozen=True)
+    project.store().flush()
+    record.hide(project, stage)
+    record.write(project, [(stage, StageLock(None, (dep,), {}, (_out(project, name, entry),)))])
+    workspace = Workspace(project, on_event)
+    if entry is not None and not how.to_remote:
+        workspace.restore(relpath, entry, force=how.force)
+        project.statcache.save()
+    ignore_file = posixpath.join(directory, ".gitignore")
+    for_git = [ignore_file, stage.file] if os.path.exists(project.path(ignore_file)) else [stage.file]
+    return Imported(stage.file, tuple(for_git))
+
+
+def _out(project: Project, name: str, entry: Entry | None) -> LockEntry:
+    return LockEntry(name, entry, {} if entry is not None else {"hash": project.algo})
+
+
+# -- update ----------------------------------------------------------------------------------------------------------
+
+
+def update(
+    project: Project,
+    targets: Sequence[str],
+    *,
+    cwd: str = "",
+    rev: str | None = None,
+    recursive: bool = False,
+    how: How = How(),
+    on_event: OnEvent = null,
+) -> list[Updated]:
+    """Brings imports up to date: repositories' with their branch (or ``rev``), URLs' with what is there now.
+
+    Raises PyexpError for what is no import, UnsafeCheckout when bytes that are saved nowhere would go.
+    """
+    if how.to_remote and not how.download:
+        raise UsageError("--to-remote and --no-download do not go together")
+    if how.remote and not how.to_remote:
+        raise UsageError("--remote goes with --to-remote")
+    pipeline = open_workspace(project)
+    done: list[Updated] = []
+    for address in _named(pipeline, targets, cwd, recursive):
+        stage, lock = pipeline.stages[address], pipeline.lock(address)
+        with project.live():
+            done.append(Updated(stage.file, _update(project, stage, lock, rev, how, on_event)))
+    return done
+
+
+def refresh(project: Project, stage: StageSpec, lock: StageLock, *, pull: bool, on_event: OnEvent = null) -> bool:
+    """What ``repro`` does for an import: one that was never downloaded, or is not frozen and of a URL, is brought.
+
+    Also, with ``pull``, what the cache lacks. Returns whether its record has changed.
+    """
+    entry = lock.outs[0].entry if lock.outs else None
+    with project.live():
+        if lockfile.is_unresolved(lock.deps[0]) or (not stage.frozen and origin_of(project, stage, lock) is None):
+            return _update(project, stage, lock, None, How(), on_event)
+        if entry is None or pull:
+            one = Pipeline({stage.address: stage}, {stage.address: lock})
+            report = bring(project, one, [stage.relpath(stage.outs[0].path)], on_event=on_event)
+            if not report.complete:
+                raise RemoteError([*report.missing, *report.failed][0])
+    return entry is None
+
+
+def _named(pipeline: Pipeline, targets: Sequence[str], cwd: str, recursive: bool) -> list[str]:
+    found: dict[str, None] = {}
+    for target in targets:
+        top = posixpath.normpath(posixpath.join(cwd, target))
+        inside = [
+            address
+            for address, stage in pipeline.stages.items()
+            if recursive and stage.is_import and (top == "." or stage.file.startswith(f"{top}/"))
+        ]
+        for address in inside or [named.stage for named in resolve(pipeline, target, cwd)]:
+            if not pipeline.stages[address].is_import:
+                raise PyexpError(
+                    f"'{target}' is no import: it does not say where its data came from",
+                    hint="imports are made by pyexp import and pyexp import-url",
+                )
+            found[address] = None
+    return list(found)
+
+
+def _update(project: Project, stage: StageSpec, lock: StageLock, rev: str | None, how: How, on_event: OnEvent) -> bool:
+    """Whether an import had to change; then it has."""
+    workspace = Workspace(project, on_event)
+    relpath = stage.relpath(stage.outs[0].path)
+    old = lock.outs[0].entry if lock.outs else None
+    origin = origin_of(project, stage, lock)
+    whole = old is not None and workspace.cached(old) and not checksum_changed(project, stage)
+    entry: Entry | None
+    if origin is not None:
+        if how.to_remote:
+            raise UsageError(f"'{stage.file}' is of a repository, whose data stays there", hint="leave out --to-remote")
+        wanted = Origin(origin.url, origin.path, rev or origin.rev, origin.rev_lock, origin.settings)
+        with _opened(project, wanted, wanted.rev, on_event, bases=_bases(project, stage)) as holdings:
+            new = wanted.at(holdings.other.sha)
+            if new == origin and whole:
+                return False
+            on_event(Note(f"importing '{origin.path} ({origin.url})' to '{relpath}'"))
+            files = holdings.at(origin.path)
+            entry = holdings.keep(files, project.store()).entry if how.download else None
+        dep = LockEntry(lock.deps[0].path, None, {"repo": new.dumped()})
+    else:
+        if rev is not None:
+            raise UsageError(f"'{stage.file}' is of a URL, which has no revisions", hint="leave out --rev")
+        before = lock.deps[0]
+        options = before.extra.get("fs_config")
+        place = os.path.join(project.home.root, stage.wdir)
+        with addresses.opened(before.path, project, cwd=place, options=options) as address:
+            now = address.record(before.path, project)
+            if _same(before, now) and whole:
+                return False
+            on_event(Note(f"importing '{before.path}' to '{relpath}'"))
+            dep, entry = _from_address(project, address, before.path, how, on_event)
+        if options:
+            dep = LockEntry(dep.path, dep.entry, {**dep.extra, "fs_config": options})
+    _replace(workspace, stage, dep, entry, in_workspace=not how.to_remote)
+    return True
+
+
+def _same(before: LockEntry, now: LockEntry) -> bool:
+    bare = {key: value for key, value in before.extra.items() if key != "fs_config"}
+    ours = before.entry.oid if before.entry else None
+    theirs = now.entry.oid if now.entry else None
+    return ours == theirs and {**bare, "size": None} == {**now.extra, "size": None}
+
+
+def _replace(
+    workspace: Workspace, stage: StageSpec, dep: LockEntry, entry: Entry | None, *, in_workspace: bool = True
+) -> None:
+    """Records what an import is now, and makes the workspace hold it."""
+    project = workspace.project
+    relpath = stage.relpath(stage.outs[0].path)
+    if entry is not None and in_workspace:
+        lost = workspace.would_lose(relpath, entry)
+        if lost:
+            raise UnsafeCheckout(
+                f"these files would be overwritten or deleted, and are saved nowhere: {', '.join(lost[:5])}",
+                paths=lost,
+                hint="keep them elsewhere; or give them up: pyexp checkout --force, and try again",
+            )
+    project.store().flush()
+    record.hide(project, stage)
+    out = _out(project, stage.outs[0].path, entry)
+    if entry is None:
+        workspace.restore(relpath, None)
+    record.write(project, [(stage, StageLock(None, (dep,), {}, (out,)))])
+    if entry is not None and in_workspace:
+        workspace.restore(relpath, entry)
+    project.statcache.save()
+
+
+# -- fetching again, completing --------------------------------------------------------------------------------------
+
+
+def bring(
+    project: Project,
+    pipeline: Pipeline,
+    relpaths: Iterable[str],
+    *,
+    partial: bool = True,
+    max_size_bytes: int | None = None,
+    jobs: int | None = None,
+    on_event: OnEvent = null,
+) -> Report:
+    """Fetches imports from where they came: repositories' that the cache lacks and, with ``partial``, those that were
+    never downloaded, whose records are completed.
+
+    What cannot be had is in the report. Each repository and commit is opened once.
+    """
+    chosen = set(relpaths)
+    workspace = Workspace(project, on_event)
+    repos: dict[str, tuple[Origin, list[tuple[StageSpec, StageLock]]]] = {}
+    report = Report()
+    for stage, lock in _imports(pipeline):
+        relpath = stage.relpath(stage.outs[0].path)
+        entry = lock.outs[0].entry if lock.outs else None
+        if relpath not in chosen or (entry is not None and workspace.cached(entry)) or not (entry or partial):
+            continue
+        if max_size_bytes is not None and entry is not None and (entry.size or 0) > max_size_bytes:
+            continue
+        origin = origin_of(project, stage, lock)
+        if entry is None and lockfile.is_unresolved(lock.deps[0]):
+            report += Report(failed=(f"{relpath}: it was never imported; now: pyexp update {stage.file}",))
+        elif origin is not None:
+            try:
+                seen = origin.seen_from(_bases(project, stage))
+            except RemoteError as error:
+                report += Report(failed=(f"{relpath}: {error}",))
+                continue
+            repos.setdefault(seen.key(seen.rev_lock), (seen, []))[1].append((stage, lock))
+        elif entry is None:
+            report += _attempt(relpath, functools.partial(_complete, project, stage, lock, jobs, on_event))
+    for origin, group in repos.values():
+        report += _bring_group(project, origin, group, jobs, on_event)
+    return report
+
+
+def _imports(pipeline: Pipeline) -> Iterable[tuple[StageSpec, StageLock]]:
+    for address, stage in pipeline.stages.items():
+        if stage.is_import:
+            yield stage, pipeline.lock(address)
+
+
+def _attempt(relpath: str, work: Callable[[], tuple[int, int]]) -> Report:
+    try:
+        count, size = work()
+    except PyexpError as error:
+        return Report(failed=(f"{relpath}: {error}",))
+    return Report(count, size)
+
+
+def _complete(
+    project: Project, stage: StageSpec, lock: StageLock, jobs: int | None, on_event: OnEvent
+) -> tuple[int, int]:
+    """Downloads a URL's import that was only looked at; raises PyexpError when it is not what it was then."""
+    before = lock.deps[0]
+    place = os.path.join(project.home.root, stage.wdir)
+    with addresses.opened(before.path, project, cwd=place, options=before.extra.get("fs_config")) as address:
+        if not _same(before, address.record(before.path, project)):
+            raise PyexpError(
+                f"what is at '{before.path}' has changed since", hint=f"take it as it is: pyexp update {stage.file}"
+            )
+        content = address.keep(project.store(), project=project, jobs=jobs, on_event=on_event)
+    return _recorded_now(project, stage, lock, content)
+
+
+def _recorded_now(project: Project, stage: StageSpec, lock: StageLock, content: Content) -> tuple[int, int]:
+    """Completes a partial import's record; returns how many files and bytes it has."""
+    project.store().flush()
+    out = _out(project, stage.outs[0].path, content.entry)
+    record.write(project, [(stage, StageLock(None, lock.deps, {}, (out,)))])
+    return content.entry.nfiles or 1, content.entry.size or 0
+
+
+def _bring_group(
+    project: Project,
+    origin: Origin,
+    group: Sequence[tuple[StageSpec, StageLock]],
+    jobs: int | None,
+    on_event: OnEvent,
+) -> Report:
+    report = Report()
+    try:
+        with _opened(project, origin, origin.rev_lock, on_event, jobs=jobs) as holdings:
+            for stage, lock in group:
+                relpath = stage.relpath(stage.outs[0].path)
+                report += _attempt(relpath, functools.partial(_bring, project, holdings, stage, lock))
+    except PyexpError as error:
+        for stage, _ in group:
+            report += Report(failed=(f"{stage.relpath(stage.outs[0].path)}: {error}",))
+    return report
+
+
+def _bring(project: Project, holdings: Holdings, stage: StageSpec, lock: StageLock) -> tuple[int, int]:
+    recorded = lock.outs[0].entry if lock.outs else None
+    store: LocalStore = project.store(recorded.oid.algo if recorded else None)
+    content = holdings.keep(holdings.at(lock.deps[0].path), store)
+    if recorded is None:
+        return _recorded_now(project, stage, lock, content)
+    store.flush()
+    if content.entry.oid != recorded.oid:
+        raise PyexpError(
+            f"the repository at {(holdings.other.sha or '')[:7]} has other data than {stage.file} records",
+            hint=f"take what it has: pyexp update {stage.file}",
+        )
+    return content.entry.nfiles or 1, content.entry.size or 0
+
+
+# -- status ----------------------------------------------------------------------------------------------------------
+
+
+def reasons(
+    project: Project, stages: Iterable[tuple[StageSpec, StageLock]], on_event: OnEvent = null
+) -> dict[str, list[plan.Reason]]:
+    """What ``status`` says of imports besides their outputs: by address, newer commits and records that were edited.
+
+    Repositories are asked once each; one that cannot be asked is told of, and passed over.
+    """
+    found: dict[str, list[plan.Reason]] = {}
+    asked: dict[str, str | None] = {}
+    for stage, lock in stages:
+        if not stage.is_import:
+            continue
+        if checksum_changed(project, stage):
+            found.setdefault(stage.address, []).append(plan.Reason("always", "changed checksum"))
+        origin = origin_of(project, stage, lock)
+        if origin is None and not stage.frozen and _is_newer(project, stage, lock, on_event):
+            found.setdefault(stage.address, []).insert(0, plan.Reason("deps", "modified", stage.deps[0]))
+        if origin is None or origin.rev_lock is None:
+            continue
+        key = f"{origin.key(origin.rev)} {stage.wdir}"
+        if key not in asked:
+            asked[key] = _latest(project, stage, origin, on_event)
+        if asked[key] not in (None, origin.rev_lock):
+            reason = plan.Reason("deps", "update available", f"{origin.path} ({origin.url})")
+            found.setdefault(stage.address, []).insert(0, reason)
+    return found
+
+
+def _is_newer(project: Project, stage: StageSpec, lock: StageLock, on_event: OnEvent) -> bool:
+    """Whether there is something else at an import's URL now."""
+    before = lock.deps[0]
+    place = os.path.join(project.home.root, stage.wdir)
+    try:
+        with addresses.opened(before.path, project, cwd=place, options=before.extra.get("fs_config")) as address:
+            return not _same(before, address.record(before.path, project))
+    except PyexpError as error:
+        on_event(Note(f"'{before.path}' cannot be looked at: {error}", "warning"))
+        return False
+
+
+def _latest(project: Project, stage: StageSpec, origin: Origin, on_event: OnEvent) -> str | None:
+    try:
+        return elsewhere.current(project, origin.seen_from(_bases(project, stage)))
+    except PyexpError as error:
+        on_event(Note(f"'{origin.url}' cannot be looked at: {error}", "warning"))
+        return None
+
+
+def checksum_changed(project: Project, stage: StageSpec) -> bool:
+    """Whether an import's record is not as it was written: somebody edited it, or it was never completed."""
+    with suppress(FormatError):
+        text = project.read_text(stage.file)
+        data = lockfile.parse_dvc(text or "", stage.file)[2]
+        return bool(data.get("deps")) and data.get("md5") != lockfile.stage_md5(data)
+    return False
+
+
+# -- opening ---------------------------------------------------------------------------------------------------------
+
+
+def _bases(project: Project, stage: StageSpec) -> list[str]:
+    """Where a relative URL may be seen from: the file's directory, or (as DVC takes it) where the user stood once."""
+    root = os.fspath(project.home.root)
+    return [os.path.join(root, stage.wdir), root]
+
+
+@contextmanager
+def _opened(
+    project: Project,
+    origin: Origin,
+    rev: str | None,
+    on_event: OnEvent,
+    *,
+    bases: Sequence[str] = (os.sep,),
+    url: str | None = None,
+    jobs: int | None = None,
+) -> Iterator[Holdings]:
+    """The files of an import's repository at a revision, whose objects land in the project's cache."""
+    with (
+        elsewhere.staging(project) as directory,
+        elsewhere.opened(
+            url or origin.url,
+            rev,
+            staging=directory,
+            bases=bases,
+            settings=origin.settings,
+            user_config=project.user_config,
+            on_event=on_event,
+        ) as other,
+    ):
+        yield Holdings(other, Landing(directory, project.store()), jobs=jobs, on_event=on_event)
