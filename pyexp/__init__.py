@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         save,
         show,
         status,
+        undo,
     )
     from pyexp.project import Project, find, init
 
@@ -48,6 +49,7 @@ _PLACES = {
             "save",
             "show",
             "status",
+            "undo",
         ),
         "pyexp.embedding",
     ),
@@ -70,6 +72,7 @@ __all__ = [
     "save",
     "show",
     "status",
+    "undo",
 ]
 
 

@@ -13,6 +13,7 @@ from pyexp.events import OnEvent, null
 from pyexp.experiments import applying, collect, manage, table
 from pyexp.experiments import executors as pool
 from pyexp.experiments import run as running
+from pyexp.experiments import undo as undoing
 from pyexp.experiments.applying import Applied
 from pyexp.experiments.capture import Request
 from pyexp.experiments.collect import Baseline, Scope
@@ -20,6 +21,7 @@ from pyexp.experiments.executors import Summary
 from pyexp.experiments.manage import CacheScope, Selection
 from pyexp.experiments.run import Outcome
 from pyexp.experiments.table import Diff
+from pyexp.experiments.undo import Undone
 from pyexp.model import ExpRef, StageSpec, Task
 from pyexp.objects.transfer import Garbage
 from pyexp.pipeline import data
@@ -134,6 +136,11 @@ def remove(project: Project, *experiments: str) -> list[str]:
     return manage.remove(project, Selection(tuple(experiments)))
 
 
+def undo(project: Project, number: int | None = None, *, force: bool = False) -> Undone:
+    """Takes the last apply, remove, rename or gc of experiments back, or the one with that number in the log."""
+    return undoing.undo(project, number, force=force)
+
+
 def save(project: Project, *, name: str | None = None, force: bool = False, message: str | None = None) -> Outcome:
     """Keeps the workspace as it is as an experiment."""
     return manage.save(project, name=name, force=force, message=message)
@@ -190,4 +197,5 @@ __all__ = [
     "save",
     "show",
     "status",
+    "undo",
 ]

@@ -9,7 +9,9 @@ from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
 from pyexp.cli.shared_options import add_scope_options, share_new
 from pyexp.errors import UsageError
-from pyexp.experiments import applying, manage
+from pyexp.experiments import applying, manage, oplog, undo
+from pyexp.objects.actions import some
+from pyexp.paths import printable
 
 
 def add_apply(parser: ArgumentParser) -> None:
@@ -173,7 +175,59 @@ def _gc(args: Namespace, console: Console) -> int:
     return 0
 
 
+def add_undo(parser: ArgumentParser) -> None:
+    parser.add_argument("number", nargs="?", type=int, help="which operation of the log (default: the last)")
+    parser.add_argument("-l", "--list", action="store_true", help="print the log: number, when, what")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite what was changed in these files since")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_undo)
+
+
+def _undo(args: Namespace, console: Console) -> int:
+    if args.list and (args.number is not None or args.force):
+        raise UsageError("--list takes no number and no --force")
+    with opened(args) as where:
+        if args.list:
+            return _undo_list(oplog.operations(where.project), args.json, console)
+        done = undo.undo(where.project, args.number, force=args.force)
+    if args.json:
+        told = {
+            "operation": {"number": done.operation.number, "op": done.operation.op, "what": done.operation.what},
+            "experiments": list(done.experiments),
+            "files": list(done.files),
+            "outputs": list(done.outputs),
+            "missing": list(done.missing),
+        }
+        console.out(tables.to_json(told))
+        return 0
+    console.info(f"Undone: {done.operation.op} {printable(done.operation.what)}")
+    for title, names in (("Experiments", done.experiments), ("Files", done.files), ("Outputs", done.outputs)):
+        if names:
+            console.info(f"  {title} as before: {printable(some(names))}")
+    if done.missing:
+        console.warn(
+            f"the cache does not have all of: {some(done.missing)} - gc took it; fetch it (pyexp fetch) or make it again"
+        )
+    return 0
+
+
+def _undo_list(log: list[oplog.Operation], as_json: bool, console: Console) -> int:
+    import time
+
+    if as_json:
+        rows = [{"number": each.number, "time": int(each.time), "op": each.op, "what": each.what} for each in log]
+        console.out(tables.to_json(rows))
+        return 0
+    if not log:
+        console.info("There is nothing to undo.")
+    for each in log:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.time))
+        console.out(f"{each.number:>4}  {when}  {printable(f'{each.op} {each.what}')}")
+    return 0
+
+
 COMMANDS = {
+    "exp undo": add_undo,
     "exp apply": add_apply,
     "exp branch": add_branch,
     "exp remove": add_remove,

@@ -72,6 +72,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "exp push": ("share", "send experiments and their data to remotes"),
     "exp pull": ("share", "bring experiments and their data from remotes"),
     "exp gc": ("exp_manage", "remove the experiments of other commits"),
+    "exp undo": ("exp_manage", "take back the last apply, remove, rename or gc of experiments"),
     "queue start": ("queue", "start workers that go on in the background"),
     "queue stop": ("queue", "stop the workers"),
     "queue status": ("queue", "show queued, running and finished tasks"),

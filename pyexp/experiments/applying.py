@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyexp.errors import ExperimentError, UnsafeCheckout
+from pyexp.errors import ExperimentError, StoreError, UnsafeCheckout
 from pyexp.events import OnEvent, null
-from pyexp.experiments import names
+from pyexp.experiments import names, oplog
 from pyexp.experiments.taskqueue import Queue
 from pyexp.git import snapshot
 from pyexp.model import Entry, Task
@@ -42,18 +42,21 @@ def apply(project: Project, name: str, *, force: bool = False, on_event: OnEvent
     target = load(CommitReader(repo, rev, project.prefix), parsing=parsing_options(project), lenient=True)
     workspace = Workspace(project)
     _outputs_are_saved(project, workspace, force)
-    wanted = _outputs(target, workspace)
+    wanted = recorded_outputs(target, workspace)
     if not force:
         _nothing_else_goes(project, workspace, wanted)
     known = _Saved(project)
-    files = snapshot.apply_tree(repo, tree, saved=known.has, force=force)
+    plan = snapshot.plan_apply(repo, tree, saved=known.has)
+    if force or not plan.offenders:
+        _note(project, workspace, f"'{name}'", plan, wanted, force)
+    files = snapshot.apply(repo, plan, force=force)
     changed = [relpath for relpath, entry, cached in wanted if cached and any(_counts(workspace, relpath, entry))]
     missing = [relpath for relpath, _, cached in wanted if not cached]
     project.statcache.save()
     return Applied(rev, tuple(files), tuple(changed), tuple(missing))
 
 
-def _outputs(target: Pipeline, workspace: Workspace) -> list[tuple[str, Entry, bool]]:
+def recorded_outputs(target: Pipeline, workspace: Workspace) -> list[tuple[str, Entry, bool]]:
     """The outputs that were recorded: relpath, what it was, whether the cache has it."""
     found: list[tuple[str, Entry, bool]] = []
     for relpath, stage, out in target.outs():
@@ -61,6 +64,33 @@ def _outputs(target: Pipeline, workspace: Workspace) -> list[tuple[str, Entry, b
         if out.cache and entry is not None:
             found.append((relpath, entry, workspace.cached(entry)))
     return found
+
+
+def _note(
+    project: Project,
+    workspace: Workspace,
+    what: str,
+    plan: snapshot.Plan,
+    wanted: list[tuple[str, Entry, bool]],
+    force: bool,
+) -> None:
+    """Notes how things are before they change, for ``undo``: what goes is put into git and the cache first."""
+    repo = project.require_git()
+    outs = []
+    with project.live():
+        for relpath, entry, cached in wanted:
+            try:
+                found = workspace.content(relpath, entry.oid.algo)
+                if cached and (found is None or found.entry.oid != entry.oid):
+                    was = workspace.keep(relpath) if found is not None else None
+                    outs.append(oplog.Replaced(relpath, None if was is None else was.entry, entry))
+            except StoreError:
+                if not force:
+                    raise
+    project.store().flush()
+    if outs or plan.changed:
+        before = snapshot.present(repo, plan.changed)
+        oplog.record(project, "apply", what, outs=outs, before=before, after=plan.write)
 
 
 def _nothing_else_goes(project: Project, workspace: Workspace, wanted: list[tuple[str, Entry, bool]]) -> None:
@@ -95,16 +125,22 @@ def _queued(project: Project, name: str) -> Task | None:
 
 
 def _outputs_are_saved(project: Project, workspace: Workspace, force: bool) -> None:
-    """Outputs that apply will replace go into the cache first, so that nothing made is lost."""
-    if force:
-        return
+    """Outputs that apply will replace go into the cache first, so that nothing made is lost.
+
+    ``force`` goes on past those that cannot be kept.
+    """
     pipeline = open_workspace(project)
     with project.live():
         for relpath, _, out in pipeline.outs():
-            if out.cache:
+            if not out.cache:
+                continue
+            try:
                 found = workspace.content(relpath)
                 if found is not None and not workspace.cached(found.entry):
                     workspace.keep(relpath)
+            except StoreError:
+                if not force:
+                    raise
     project.store().flush()
 
 

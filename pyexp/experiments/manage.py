@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from pyexp import project as projects
 from pyexp.errors import ExperimentError, GitError, PyexpError, RefConflict, UsageError
 from pyexp.events import OnEvent, null
-from pyexp.experiments import capture, collect, names, run
+from pyexp.experiments import capture, collect, names, oplog, run
 from pyexp.experiments.taskqueue import Queue, State
 from pyexp.git import refs, snapshot
 from pyexp.model import Entry, ExpRef, Task
 from pyexp.objects import transfer
+from pyexp.objects.actions import some
 from pyexp.pipeline import data, record, repro
 from pyexp.pipeline.load import (
     CommitReader,
@@ -54,6 +55,8 @@ def rename(project: Project, old: str, new: str, *, force: bool = False) -> ExpR
     # Both names hold one commit: a rename that was interrupted, to be finished.
     if present != exp.sha:
         names.check_free(repo, new, exp.baseline, Queue(project).reserved(), force=force)
+    moves = {exp.ref: (exp.sha, None), renamed.ref: (present, exp.sha)}
+    oplog.record(project, "rename", f"'{exp.name}' to '{new}'", ref_moves=moves)
     refs.update(repo, renamed.ref, present, exp.sha)
     refs.delete(repo, exp.ref, exp.sha)
     return renamed
@@ -104,8 +107,7 @@ def remove(project: Project, selection: Selection, *, queued: bool = False) -> l
     A name may also be a task of the queue. Nothing is removed when any name is unknown.
     """
     if queued:
-        tasks = Queue(project).tasks("queued")
-        return [task.name for state, task in tasks if run.forget(project, state, task)]
+        return _let_go(project, "remove", (), Queue(project).tasks("queued"))
     if not (selection.names or selection.revs or selection.everything):
         raise UsageError("no experiment is named", hint="give names, or -A, --rev REV, --queue")
     in_queue, rest = _in_queue(project, selection.names)
@@ -116,11 +118,11 @@ def remove(project: Project, selection: Selection, *, queued: bool = False) -> l
         found = select(
             project, Selection(tuple(rest), selection.revs, selection.num, selection.everything, selection.keep)
         )
-    for state, task in in_queue:
-        if not run.forget(project, state, task):
-            raise ExperimentError(f"'{task.name}' is running now", hint=f"stop it first: pyexp queue kill {task.name}")
-    _delete(project, found)
-    return [*(exp.name for exp in found), *(task.name for _, task in in_queue)]
+    gone = _let_go(project, "remove", found, in_queue)
+    left = [task.name for _, task in in_queue if task.name not in gone]
+    if left:
+        raise ExperimentError(f"'{left[0]}' is running now", hint=f"stop it first: pyexp queue kill {left[0]}")
+    return gone
 
 
 def _in_queue(project: Project, wanted: Sequence[str]) -> tuple[list[tuple[State, Task]], list[str]]:
@@ -139,15 +141,21 @@ def _in_queue(project: Project, wanted: Sequence[str]) -> tuple[list[tuple[State
     return found, rest
 
 
-def _delete(project: Project, experiments: Iterable[ExpRef]) -> None:
+def _let_go(project: Project, op: str, experiments: Sequence[ExpRef], tasks: Sequence[tuple[State, Task]]) -> list[str]:
+    """Removes experiments with what the queue knows of them, and tasks; returns the names of what went."""
     gone = {exp.ref: exp.sha for exp in experiments}
-    if not gone:
-        return
-    refs.delete_many(project.require_git(), gone)
+    exps = [exp.name for exp in experiments]
+    if not (gone or tasks):
+        return []
     forgotten = set(gone.values())
-    for state, task in Queue(project).tasks("done"):
-        if task.result in forgotten:
-            run.forget(project, state, task)
+    finished = [(state, task) for state, task in Queue(project).tasks("done") if task.result in forgotten]
+    what = some([f"'{name}'" for name in (*exps, *(task.name for _, task in tasks))])
+    moves = {ref: (sha, None) for ref, sha in gone.items()}
+    oplog.record(project, op, what, ref_moves=moves, tasks=[*tasks, *finished])
+    refs.delete_many(project.require_git(), gone)
+    for state, task in finished:
+        run.forget(project, state, task)
+    return [*exps, *(task.name for state, task in tasks if run.forget(project, state, task))]
 
 
 def gc(
@@ -185,11 +193,8 @@ def gc(
     ]
     if dry:
         return going
-    if queued:
-        for state, task in Queue(project).tasks("queued", "failed"):
-            if task.baseline not in kept:
-                run.forget(project, state, task)
-    _delete(project, going)
+    tasks = Queue(project).tasks("queued", "failed") if queued else []
+    _let_go(project, "gc", going, [(state, task) for state, task in tasks if task.baseline not in kept])
     return going
 
 

@@ -143,6 +143,23 @@ class Queue:
                     return True
         return False
 
+    def raw(self, state: State, task: Task) -> tuple[str, bytes] | None:
+        """A task's file, name and bytes, None when it has left the state."""
+        for name in self._files(state):
+            if name.partition("-")[2].partition("@")[0] == task.id:
+                data = durable.read_file(self.directory / state / name)
+                return None if data is None else (name, data)
+        return None
+
+    def put_back(self, state: State, name: str, data: bytes) -> bool:
+        """Gives a task that was removed its file again; False when the queue has the task."""
+        id = name.partition("-")[2]
+        if any(known.partition("-")[2].partition("@")[0] == id for each in STATES for known in self._files(each)):
+            return False
+        (self.directory / state).mkdir(parents=True, exist_ok=True)
+        durable.write_file(self.directory / state / name, data)
+        return True
+
     def recover(self) -> list[Task]:
         """Puts back what dead workers held; a task that lost its worker three times has failed."""
         back: list[Task] = []

@@ -27,6 +27,7 @@ __all__ = [
     "commit_tree",
     "materialise",
     "plan_apply",
+    "present",
     "workspace_tree",
 ]
 
@@ -92,6 +93,14 @@ def _workspace_tree(
             del result[path]
     changed = {path for path in start.keys() | result.keys() if start.get(path) != result.get(path)}
     return Snapshot(objects.build_tree(repo, result), tuple(sorted(changed)))
+
+
+def present(repo: Repo, paths: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Stores the files that are at these paths of the work tree: path -> (mode, blob); what is not there is left out."""
+    files = Files(repo)
+    with objects.batch(repo):
+        found = {path: files.here(path, lambda data: objects.write_blob(repo, data)) for path in paths}
+    return {path: entry for path, entry in found.items() if entry is not None}
 
 
 def commit_tree(repo: Repo, tree: str, *, parent: str, message: str) -> str:

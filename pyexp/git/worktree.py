@@ -132,6 +132,12 @@ class Files:
         mode = self.mode(relpath, found)
         return None if mode is None else (mode, store(self.read(relpath, found)))
 
+    def here(self, relpath: str, store: Callable[[bytes], str]) -> TreeEntry | None:
+        """Mode and blob of whatever file or link is at the path, None when there is none; ``store`` gets its bytes."""
+        found = self.stat(relpath)
+        mode = None if found is None else self.mode(relpath, found)
+        return None if found is None or mode is None else (mode, store(self.read(relpath, found)))
+
     def submodule_head(self, relpath: str) -> str | None:
         """The commit a submodule's HEAD is at, None when it is not checked out."""
         if not os.path.lexists(f"{self.root}/{relpath}/.git"):

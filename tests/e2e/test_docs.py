@@ -97,6 +97,13 @@ def test_the_queue_document(documented: Path, pyexp: Command) -> None:
     assert pyexp("queue", "status").check().out.count("Success") == 6
 
 
+def test_the_undo_document(documented: Path, pyexp: Command) -> None:
+    pyexp("repro").check()
+    pyexp.shell("pyexp git add . && pyexp git commit -m done").check()
+    for typed, shown in demo.steps((ROOT / "docs" / "undo.md").read_text(encoding="utf-8")):
+        pyexp(*shlex.split(typed)[1:]).check(*shown)
+
+
 @pytest.mark.slow
 def test_the_remotes_document(documented: Path, pyexp: Command, tmp_path: Path) -> None:
     pytest.importorskip("obstore")

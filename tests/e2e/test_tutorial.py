@@ -266,7 +266,9 @@ def run_all(story: Story, baseline: str, first: str) -> None:
         if name != first:
             assert name in done.out
     with Repo(str(story.root)) as repo:
-        assert not [ref for ref in repo.refs.allkeys() if ref.startswith(b"refs/pyexp/")], "refs of done tasks are left"
+        assert not [ref for ref in repo.refs.allkeys() if ref.startswith(b"refs/pyexp/tasks/")], (
+            "refs of done tasks are left"
+        )
     values = {name: yaml.safe_load(story.files_at(sha)["params.yaml"]) for name, (_, sha) in experiments.items()}
     assert all(params["featurize"]["max_features"] == 3000 for params in values.values())
     assert sorted((params["train"]["n_est"], params["train"]["min_split"]) for params in values.values()) == [
