@@ -29,6 +29,10 @@ AZURE_ACCOUNT = "devstoreaccount1"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
+# rclone remembers directories for minutes: tests change files behind its back.
+_FRESH = ("--dir-cache-time", "0s")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -70,7 +74,9 @@ def s3(directory: Path, port: int | None = None) -> Iterator[str]:
     """An S3 server; buckets are the directories below ``directory``. Gives its endpoint."""
     port = port or free_port()
     auth = f"{KEY},{SECRET}"
-    with _process([rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", auth, str(directory)], port):
+    with _process(
+        [rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", auth, *_FRESH, str(directory)], port
+    ):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -78,7 +84,7 @@ def s3(directory: Path, port: int | None = None) -> Iterator[str]:
 def webdav(directory: Path) -> Iterator[str]:
     """A WebDAV server that asks for USER and PASSWORD; gives its URL."""
     port = free_port()
-    options = ["--addr", f"127.0.0.1:{port}", "--user", USER, "--pass", PASSWORD]
+    options = ["--addr", f"127.0.0.1:{port}", "--user", USER, "--pass", PASSWORD, *_FRESH]
     with _process([rclone(), "serve", "webdav", *options, str(directory)], port):
         yield f"webdav://127.0.0.1:{port}/sub"
 

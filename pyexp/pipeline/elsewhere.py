@@ -159,8 +159,8 @@ class Elsewhere:
         self.sha = sha
         self.is_local = is_local
         self.staging = staging
+        self.user_config = user_config
         self._settings = settings
-        self._user_config = user_config
         self._projects: dict[str, Project] = {}
         self._pipelines: dict[str, Pipeline] = {}
         self._caches: dict[str, Path] = {}
@@ -225,11 +225,11 @@ class Elsewhere:
         found = Project(
             directory,
             DVC if own is None else PYEXP,
-            user_config=self._user_config,
+            user_config=self.user_config,
             statcache=Path(self.staging, "statcache"),
         )
         if not (self.is_local and found.control.is_dir()):
-            levels = {level: config_format.parse(text, f"{level} config") for level, text in self._user_config.items()}
+            levels = {level: config_format.parse(text, f"{level} config") for level, text in self.user_config.items()}
             text = self._text(posixpath.join(root, found.kind.control, "config"))
             if text is not None:
                 levels["repo"] = config_format.parse(text, f"{self.url}: {found.kind.control}/config")

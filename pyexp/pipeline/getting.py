@@ -60,7 +60,7 @@ def get(
         landing = Landing(directory)
         holdings = Holdings(other, landing, jobs=jobs, on_event=on_event)
         files = holdings.at(path)
-        holdings.bring(files)
+        holdings.bring(files, path)
         fresh = os.path.join(directory, "new")
         write(files, fresh, landing, other.git)
         incoming.deliver(fresh, target)

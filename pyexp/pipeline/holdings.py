@@ -26,8 +26,8 @@ from pyexp.objects import tree as trees
 from pyexp.objects.hashes import hash_bytes
 from pyexp.objects.store import LocalStore
 from pyexp.paths import check_relpath, printable
-from pyexp.pipeline import share
-from pyexp.pipeline.elsewhere import Elsewhere
+from pyexp.pipeline import elsewhere, share
+from pyexp.pipeline.elsewhere import Elsewhere, Origin
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo
@@ -36,10 +36,14 @@ if TYPE_CHECKING:
 _CONTROL = frozenset({".git", ".dvc", ".pyexp"})
 
 
+# So many repositories may have imported data from one another.
+MAX_DEPTH = 5
+
+
 class File(NamedTuple):
     """One file: git's ``blob``, a file of this machine at ``path``, or tracked data, ``oid`` of the project at ``root``.
 
-    ``remote`` is the output's own one; ``lock`` is the record of the import the data came with, if it did.
+    ``remote`` is the output's own one; ``origin`` is where the other project imported the data from, if it did.
     """
 
     size: int | None = None
@@ -49,7 +53,7 @@ class File(NamedTuple):
     oid: Oid | None = None
     root: str = ""
     remote: str | None = None
-    lock: StageLock | None = None
+    origin: Origin | None = None
 
 
 class Tracked(NamedTuple):
@@ -59,7 +63,7 @@ class Tracked(NamedTuple):
     root: str
     entry: Entry
     remote: str | None
-    lock: StageLock
+    origin: Origin | None
     below: str | None
 
 
@@ -73,8 +77,15 @@ class Holdings:
     """The files at one path of another repository; objects that have to come land in stores of ``landing``."""
 
     def __init__(
-        self, other: Elsewhere, landing: Landing, *, jobs: int | None = None, on_event: OnEvent = null
+        self,
+        other: Elsewhere,
+        landing: Landing,
+        *,
+        jobs: int | None = None,
+        depth: int = 0,
+        on_event: OnEvent = null,
     ) -> None:
+        self._depth = depth
         self.other = other
         self._landing = landing
         self._jobs = jobs
@@ -188,11 +199,18 @@ class Holdings:
                 entry = next((entry.entry for entry in lock.outs if entry.path == spec.path), None)
                 if entry is not None:
                     below = relpath[len(path) + 1 :] if above else None
-                    yield Tracked(path, root, entry, spec.remote, lock, below)
+                    origin = self._origin(posixpath.join(root, stage.wdir), lock) if stage.is_import else None
+                    yield Tracked(path, root, entry, spec.remote, origin, below)
+
+    def _origin(self, wdir: str, lock: StageLock) -> Origin | None:
+        with suppress(PyexpError):  # nonsense in their records is theirs
+            origin = Origin.of(lock)
+            return None if origin is None else origin.seen_from([os.path.join(self.other.base, wdir)])
+        return None
 
     def _members(self, tracked: Tracked, relpath: str) -> Iterator[tuple[str, File]]:
         entry, oid = tracked.entry, tracked.entry.oid
-        file = File(entry.size, entry.isexec, None, None, oid, tracked.root, tracked.remote, tracked.lock)
+        file = File(entry.size, entry.isexec, None, None, oid, tracked.root, tracked.remote, tracked.origin)
         top = tracked.relpath[len(relpath) + 1 if relpath else 0 :] if tracked.below is None else ""
         if not oid.is_dir:
             if tracked.below is None:
@@ -210,7 +228,7 @@ class Holdings:
     def manifest(self, tracked: Tracked) -> Tree:
         """A tracked directory's manifest, brought here if need be; raises MissingObject, RemoteError."""
         oid = tracked.entry.oid
-        file = File(None, False, None, None, oid, tracked.root, tracked.remote, tracked.lock)
+        file = File(None, False, None, None, oid, tracked.root, tracked.remote, tracked.origin)
         self.bring({tracked.relpath: file})
         return self._landing.store(oid.algo).read_tree(oid)
 
@@ -250,29 +268,51 @@ class Holdings:
 
     # -- bringing ----------------------------------------------------------------------------------------------------
 
-    def bring(self, files: Mapping[str, File]) -> None:
-        """Sees to it that the objects behind files are here; raises MissingObject, naming those nobody has."""
-        groups: dict[tuple[str, str, str | None], dict[Oid, str]] = {}
-        for path, file in files.items():
+    def bring(self, files: Mapping[str, File], path: str = "") -> None:
+        """Sees to it that the objects behind the files at ``path`` are here; raises MissingObject, naming what nobody has."""
+        groups: dict[tuple[str, str, str | None, str], tuple[Origin | None, dict[Oid, str]]] = {}
+        for below, file in files.items():
             if file.oid is not None:
-                groups.setdefault((file.root, file.oid.algo, file.remote), {}).setdefault(file.oid, path)
+                key = file.root, file.oid.algo, file.remote, "" if file.origin is None else repr(file.origin)
+                groups.setdefault(key, (file.origin, {}))[1].setdefault(file.oid, f"{path}/{below}".strip("/"))
         absent: list[str] = []
-        for (root, algo, remote), oids in groups.items():
-            project = self.other.project(root)
+        for (root, algo, remote, _), (origin, oids) in groups.items():
             target = self._landing.store(algo)
             lacking = target.missing(oids)
             cache = self.other.cache_dir(root)
             if lacking and cache is not None:
                 _copy_from_cache(cache, target, lacking)
                 lacking = target.missing(oids)
+            if lacking and origin is not None:
+                self._from_origin(origin, target)
+                lacking = target.missing(oids)
             if lacking:
-                absent += self._from_remote(project, remote, target, {oid: oids[oid] for oid in lacking})
+                absent += self._from_remote(
+                    self.other.project(root), remote, target, {oid: oids[oid] for oid in lacking}
+                )
             target.flush()
         if absent:
             raise MissingObject(
                 f"{printable(self.other.url)} names data that neither its cache nor its remote has: {_some(absent)}",
                 hint="push it from where it is: pyexp push",
             )
+
+    def _from_origin(self, origin: Origin, target: LocalStore) -> None:
+        """What the other project has itself imported comes from there; a server's project names no path of ours."""
+        here = os.path.isabs(origin.url) or origin.url.startswith("file:")
+        if self._depth >= MAX_DEPTH or (here and not self.other.is_local):
+            return
+        with elsewhere.opened(
+            origin.url,
+            origin.rev_lock,
+            staging=self.other.staging,
+            bases=[os.sep],
+            settings=origin.settings,
+            user_config=self.other.user_config,
+            on_event=self._on_event,
+        ) as further:
+            inner = Holdings(further, self._landing, jobs=self._jobs, depth=self._depth + 1, on_event=self._on_event)
+            inner.keep(inner.at(origin.path), target, origin.path)
 
     def _from_remote(
         self, project: Project, remote: str | None, target: LocalStore, oids: Mapping[Oid, str]
@@ -299,9 +339,9 @@ class Holdings:
 
     # -- as data of ours ---------------------------------------------------------------------------------------------
 
-    def keep(self, files: Mapping[str, File], store: LocalStore) -> Content:
-        """Puts files into a store, under its own hash; says what they are together."""
-        self.bring(files)
+    def keep(self, files: Mapping[str, File], store: LocalStore, path: str = "") -> Content:
+        """Puts the files at ``path`` into a store, under its own hash; says what they are together."""
+        self.bring(files, path)
         kept = dict(
             parallel.spread(lambda item: (item[0], self._put(item[1], store)), list(files.items()), self._jobs or 4)
         )

@@ -102,7 +102,7 @@ def import_data(
                 files = holdings.at(path)
                 origin = origin.at(holdings.other.sha)
                 if how.download:
-                    entry = holdings.keep(files, project.store()).entry
+                    entry = holdings.keep(files, project.store(), path).entry
         return _track(project, relpath, LockEntry(path, None, {"repo": origin.dumped()}), entry, how, on_event)
 
 
@@ -314,7 +314,7 @@ def _update(project: Project, stage: StageSpec, lock: StageLock, rev: str | None
                 return False
             on_event(Note(f"importing '{origin.path} ({origin.url})' to '{relpath}'"))
             files = holdings.at(origin.path)
-            entry = holdings.keep(files, project.store()).entry if how.download else None
+            entry = holdings.keep(files, project.store(), origin.path).entry if how.download else None
         dep = LockEntry(lock.deps[0].path, None, {"repo": new.dumped()})
     else:
         if rev is not None:
@@ -471,7 +471,7 @@ def _bring_group(
 def _bring(project: Project, holdings: Holdings, stage: StageSpec, lock: StageLock) -> tuple[int, int]:
     recorded = lock.outs[0].entry if lock.outs else None
     store: LocalStore = project.store(recorded.oid.algo if recorded else None)
-    content = holdings.keep(holdings.at(lock.deps[0].path), store)
+    content = holdings.keep(holdings.at(lock.deps[0].path), store, lock.deps[0].path)
     if recorded is None:
         return _recorded_now(project, stage, lock, content)
     store.flush()
