@@ -18,8 +18,9 @@ from pyexp.experiments.applying import Applied
 from pyexp.experiments.capture import Request
 from pyexp.experiments.collect import Baseline, Scope
 from pyexp.experiments.executors import Summary
-from pyexp.experiments.manage import CacheScope, Selection
+from pyexp.experiments.manage import CacheScope
 from pyexp.experiments.run import Outcome
+from pyexp.experiments.selection import Selection
 from pyexp.experiments.table import Diff
 from pyexp.experiments.undo import Undone
 from pyexp.model import ExpRef, StageSpec, Task

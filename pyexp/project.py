@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pyexp import durable, mutex
+from pyexp.documents import Documents
 from pyexp.errors import FormatError, NoGitRepo, NotAProject, PyexpError
 from pyexp.events import Note, OnEvent, null
 from pyexp.formats import config as config_format
@@ -171,6 +172,12 @@ class Project:
         return StatCache(self._statcache_path or self.scratch / "statcache")
 
     @cached_property
+    def documents(self) -> Documents:
+        """What the project's YAML files are known to hold."""
+        place = self.scratch if self._statcache_path is None else self._statcache_path.parent
+        return Documents(place / "documents")
+
+    @cached_property
     def git(self) -> Repo | None:
         """The git repository around the root, or None; a temporary workspace has its main project's."""
         if self.main is not None:
@@ -224,14 +231,19 @@ class Project:
 
     def read_text(self, relpath: str) -> str | None:
         """The text of a project file, None when there is none; raises FormatError when it is not UTF-8 text."""
+        path = self.path(relpath)
         try:
-            raw = durable.read_file(self.path(relpath))
+            status = os.stat(path)
+        except OSError:
+            status = None
+        try:
+            raw = durable.read_file(path)
         except OSError as error:
             raise FormatError(error.strerror or str(error), path=relpath, hint="it should be a regular file") from error
         if raw is None:
             return None
         try:
-            return raw.decode("utf-8")
+            return self.documents.document(relpath, raw.decode("utf-8"), status)
         except UnicodeDecodeError as error:
             raise FormatError("is not UTF-8 text", path=relpath, line=raw[: error.start].count(b"\n") + 1) from error
 
@@ -303,6 +315,9 @@ class Project:
         """Saves what was learnt about files and closes the git repository."""
         if "statcache" in self.__dict__:
             self.statcache.save()
+        if "documents" in self.__dict__:
+            with suppress(OSError):  # a project that may only be read is read again
+                self.documents.save()
         if self.main is None and self.__dict__.get("git") is not None:
             self.__dict__.pop("git").close()
 

@@ -10,6 +10,7 @@ from pyexp.cli.opening import opened
 from pyexp.cli.shared_options import add_scope_options, share_new
 from pyexp.errors import UsageError
 from pyexp.experiments import applying, manage, oplog, undo
+from pyexp.experiments.selection import Selection
 from pyexp.objects.actions import some
 from pyexp.paths import printable
 
@@ -59,7 +60,7 @@ def _remove(args: Namespace, console: Console) -> int:
         raise UsageError("-n goes with --rev", hint="for instance: --rev HEAD -n 2")
     if args.git_remote and args.queue:
         raise UsageError("--queue and --git-remote exclude each other", hint="the queue is here only")
-    selection = manage.Selection(tuple(args.experiment), tuple(args.rev), args.num, args.all_commits, args.keep)
+    selection = Selection(tuple(args.experiment), tuple(args.rev), args.num, args.all_commits, args.keep)
     if args.git_remote:
         return _remove_there(args, selection, console)
     with opened(args) as where:
@@ -68,7 +69,7 @@ def _remove(args: Namespace, console: Console) -> int:
     return 0
 
 
-def _remove_there(args: Namespace, selection: manage.Selection, console: Console) -> int:
+def _remove_there(args: Namespace, selection: Selection, console: Console) -> int:
     from pyexp.experiments import share  # only what goes to a remote pays for it
 
     with opened(args) as where:

@@ -11,7 +11,7 @@ from pyexp.cli.console import Console
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.shared_options import add_diff_format, add_scope_options, diff_table
 from pyexp.errors import UsageError
-from pyexp.experiments import collect, manage, table
+from pyexp.experiments import collect, selection, table
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -158,10 +158,10 @@ def _list(args: Namespace, console: Console) -> int:
     if args.git_remote and args.sha_only:
         raise UsageError("--sha-only goes with the experiments that are here", hint="leave the remote out")
     with opened(args) as where:
-        selection = manage.Selection((), tuple(args.rev), args.num, args.all_commits)
+        chosen = selection.Selection((), tuple(args.rev), args.num, args.all_commits)
         if args.git_remote:
-            return _list_remote(where, selection, args, console)
-        found = manage.select(where.project, selection)
+            return _list_remote(where, chosen, args, console)
+        found = selection.select(where.project, chosen)
         repo = where.project.require_git()
         last = None
         for exp in found:
@@ -175,11 +175,11 @@ def _list(args: Namespace, console: Console) -> int:
     return 0
 
 
-def _list_remote(where: Opened, selection: manage.Selection, args: Namespace, console: Console) -> int:
+def _list_remote(where: Opened, chosen: selection.Selection, args: Namespace, console: Console) -> int:
     from pyexp.experiments import share  # only a listing of a remote pays for it
 
     last = None
-    for exp in share.choose(where.project, share.listed(where.project, args.git_remote), selection):
+    for exp in share.choose(where.project, share.listed(where.project, args.git_remote), chosen):
         if not args.name_only and exp.baseline != last:
             console.out(f"{share.title(where.project, exp.baseline)}:")
             last = exp.baseline

@@ -12,7 +12,7 @@ from pyexp.cli.opening import Opened, opened
 from pyexp.cli.shared_options import add_scope_options, positive
 from pyexp.errors import PyexpError, UsageError
 from pyexp.experiments import share as experiments_share
-from pyexp.experiments.manage import Selection
+from pyexp.experiments.selection import Selection
 from pyexp.git.config import shown_url
 from pyexp.paths import printable
 from pyexp.pipeline import exchange

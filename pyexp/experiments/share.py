@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from pyexp.errors import BadRevision, ExperimentError, GitError, UsageError
 from pyexp.events import Note, OnEvent, null
-from pyexp.experiments import collect, manage, names
-from pyexp.experiments.manage import Selection
+from pyexp.experiments import collect, names
+from pyexp.experiments.selection import Selection, select
 from pyexp.git import refs
 from pyexp.model import ExpRef
 from pyexp.pipeline import exchange
@@ -88,7 +88,7 @@ def push(
     from pyexp.git import sync  # seam: what needs no network does not load its modules
 
     repo = project.require_git()
-    chosen = manage.select(project, selection)
+    chosen = select(project, selection)
     if not chosen:
         return Exchanged()
     there = sync.list_remote(repo, git_remote, names.PREFIX)

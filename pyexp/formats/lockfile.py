@@ -6,7 +6,6 @@ here). Entries of pyexp's own projects name their algorithm: ``hash: xxh128``, `
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 import re
@@ -395,6 +394,8 @@ def stage_md5(data: Mapping[str, Any]) -> str:
     bare = {key: value for key, value in data.items() if key not in ("md5", "desc", "meta")}
     if bare.get("wdir") == ".":
         del bare["wdir"]
+    import hashlib  # only imports have one
+
     return hashlib.md5(json.dumps(_bare(bare), sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
 

@@ -6,7 +6,6 @@ holds, so two writers of one object write the same bytes, and a killed one leave
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time as clock
@@ -21,6 +20,8 @@ from pyexp.errors import GitError
 from pyexp.model import Commit, Identity
 
 if TYPE_CHECKING:
+    import hashlib
+
     from dulwich.objects import ObjectID
 
     from pyexp.git.repo import Repo
@@ -66,7 +67,7 @@ def _parse_loose(repo: Repo, sha: str, raw: bytes) -> tuple[str, bytes] | None:
         whole = zlib.decompress(raw)
     except zlib.error:
         return None
-    if hashlib.new(repo.hash_name, whole).hexdigest() != sha:
+    if _hash(repo, whole).hexdigest() != sha:
         return None
     head, _, data = whole.partition(b"\0")
     return head.split(b" ")[0].decode("ascii"), data
@@ -235,9 +236,15 @@ def _parse_person(value: bytes) -> tuple[Identity, int, int]:
 # --- writing
 
 
+def _hash(repo: Repo, data: bytes) -> hashlib._Hash:
+    import hashlib  # 2 ms, that commands which only read refs need not pay
+
+    return hashlib.new(repo.hash_name, data)
+
+
 def object_sha(repo: Repo, kind: str, data: bytes) -> str:
     """The name the bytes have as an object of that type."""
-    digest = hashlib.new(repo.hash_name, b"%s %d\0" % (kind.encode("ascii"), len(data)))
+    digest = _hash(repo, b"%s %d\0" % (kind.encode("ascii"), len(data)))
     digest.update(data)
     return digest.hexdigest()
 
@@ -250,7 +257,7 @@ def blob_sha(repo: Repo, data: bytes) -> str:
 def write(repo: Repo, kind: str, data: bytes) -> str:
     """Stores an object and returns its name; flushed to disk first, unless ``repo.fsync`` is off."""
     whole = b"%s %d\0" % (kind.encode("ascii"), len(data)) + data
-    sha = hashlib.new(repo.hash_name, whole).hexdigest()
+    sha = _hash(repo, whole).hexdigest()
     directory = f"{repo.objects_dir}/{sha[:2]}"
     target = f"{directory}/{sha[2:]}"
     if repo.batch is not None and target in repo.batch:

@@ -95,7 +95,7 @@ class Directory:
     def put(self, name: str, st: os.stat_result, hex: str, *, written: bool = False) -> None:
         """Remembers a digest; forgets the file when its times are too fresh to be believed."""
         self.dirty = True
-        if (written and st.st_mtime_ns % 1_000_000_000) or _is_settled(st):
+        if (written and st.st_mtime_ns % 1_000_000_000) or is_settled(st):
             self.rows[name] = signature(st) + bytes.fromhex(hex)
         else:
             self.rows.pop(name, None)
@@ -108,7 +108,8 @@ class Directory:
             self.dirty = True
 
 
-def _is_settled(st: os.stat_result) -> bool:
+def is_settled(st: os.stat_result) -> bool:
+    """Whether a file's times are old enough for its bytes not to change again within one tick of its clock."""
     coarse = st.st_mtime_ns % 1_000_000_000 == 0 and st.st_ctime_ns % 1_000_000_000 == 0
     newest = max(st.st_mtime_ns, st.st_ctime_ns)
     return newest < time.time_ns() - (COARSE_TICK_NS if coarse else TICK_NS)

@@ -13,7 +13,7 @@ from pyexp.events import OnEvent, null
 from pyexp.formats import dvcyaml, lockfile
 from pyexp.model import Entry, LockEntry, OutSpec, StageLock, StageSpec, Tree, TreeFile
 from pyexp.objects import checkout as objects_checkout
-from pyexp.pipeline import imports, incoming, plan, record
+from pyexp.pipeline import plan, record
 from pyexp.pipeline.load import Pipeline, Reader, Target, lock_path, open_workspace, resolve
 from pyexp.pipeline.workspace import Workspace
 from pyexp.records import dataclass
@@ -43,6 +43,8 @@ def add(
     Returns the files git should have. Raises PyexpError for a path that does not exist, lies outside, or is tracked by
     git or by a stage already.
     """
+    from pyexp.pipeline import incoming  # shutil and its compressors: only ``add`` pays for it
+
     pipeline = open_workspace(project)
     workspace = Workspace(project, on_event)
     if out is not None:
@@ -377,7 +379,7 @@ def status(
     workspace = Workspace(project)
     found: list[tuple[StageSpec, list[plan.Reason]]] = []
     named = _named_stages(pipeline, targets, cwd, with_deps=with_deps, recursive=recursive)
-    of_imports = imports.reasons(project, [(pipeline.stages[name], pipeline.lock(name)) for name in named], on_event)
+    of_imports = _of_imports(project, pipeline, named, on_event)
     for address in named:
         stage, lock = pipeline.stages[address], pipeline.lock(address)
         observed = workspace.observed(stage, lock)
@@ -388,3 +390,15 @@ def status(
     with suppress(OSError):  # a read-only project can be looked at; it only pays again next time
         project.statcache.save()
     return found
+
+
+def _of_imports(
+    project: Project, pipeline: Pipeline, named: Iterable[str], on_event: OnEvent
+) -> dict[str, list[plan.Reason]]:
+    """What is to be said of imported data; asks where it came from."""
+    stages = [(pipeline.stages[name], pipeline.lock(name)) for name in named if pipeline.stages[name].is_import]
+    if not stages:
+        return {}
+    from pyexp.pipeline import imports  # only a project with imports pays for it
+
+    return imports.reasons(project, stages, on_event)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +113,8 @@ def clear(workspace: Workspace, stage: StageSpec) -> None:
         if out.persist:
             unprotect(workspace, relpath)
         elif os.path.isdir(path) and not os.path.islink(path):
+            import shutil  # with its compressors: seldom needed
+
             shutil.rmtree(path)
         elif os.path.lexists(path):
             os.unlink(path)
@@ -133,6 +134,8 @@ def unprotect(workspace: Workspace, relpath: str) -> None:
         linked = os.path.islink(path) or os.stat(path).st_nlink > 1 or not os.stat(path).st_mode & 0o200
         if linked and os.path.isfile(path):
             copy = durable.temporary_name(os.path.dirname(path))
+            import shutil  # as above
+
             shutil.copyfile(path, copy)
             if os.stat(path).st_mode & 0o100:
                 os.chmod(copy, os.stat(copy).st_mode | 0o100)

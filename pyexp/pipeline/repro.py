@@ -16,7 +16,7 @@ from pyexp.errors import CorruptObject, MissingObject, PyexpError, RemoteError, 
 from pyexp.events import Note, OnEvent, Output, StageEvent, null
 from pyexp.formats import lockfile
 from pyexp.model import OutSpec, StageLock, StageSpec
-from pyexp.pipeline import command, imports, plan, record, share, stagecache
+from pyexp.pipeline import command, plan, record, share, stagecache
 from pyexp.pipeline.journal import Journal
 from pyexp.pipeline.load import Pipeline, open_workspace
 from pyexp.pipeline.options import Options, Result, Surroundings, chosen
@@ -229,6 +229,8 @@ class _Run:
 
     def brought(self, stage: StageSpec, lock: StageLock) -> StageLock:
         """An import's record once its data is here, as far as that is repro's to see to."""
+        from pyexp.pipeline import imports  # only a project with imports pays for it
+
         if not imports.refresh(self.project, stage, lock, pull=self.options.pull, on_event=self.on_event):
             return lock
         self.result.written.append(stage.file)

@@ -89,6 +89,13 @@ def test_help_and_version_load_nothing_of_others(tmp_path: Path, argv: list[str]
     assert len(modules) < 60, sorted(modules)
 
 
+@pytest.mark.parametrize("argv", [["status"], ["repro"], ["exp", "list"]])
+def test_files_that_were_read_before_need_no_parser(tmp_path: Path, project: Path, argv: list[str]) -> None:
+    loaded(tmp_path, project, *argv)
+    modules = loaded(tmp_path, project, *argv) - bare(tmp_path)
+    assert modules & {"yaml", "urllib3", "pyexp.pipeline.imports", "dulwich", "prettytable"} == set()
+
+
 @pytest.mark.parametrize(
     ("argv", "third_party"),
     [

@@ -1,0 +1,85 @@
+"""What YAML files of a project held when they were last read, so that nobody needs the parser for them again.
+
+A file is the same as long as its status is: inode, size, mtime and ctime, with the statcache's rule for files that are
+too young to be sure. Nobody but this machine's kernel can make a file with a ctime of one's choice, so that a record
+which came with a stranger's repository matches nothing. The file may be lost at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from pyexp import durable
+from pyexp.formats.yamlfile import Document
+from pyexp.objects.statcache import is_settled, signature
+
+VERSION = 1
+MAX_BYTES = 64 << 20
+SUFFIXES = (".yaml", ".yml", ".dvc", ".lock")
+
+
+class Documents:
+    """The data of a project's YAML files by relpath."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, tuple[bytes, bytes]] | None = None
+        self._dirty = False
+
+    def document(self, relpath: str, text: str, before: os.stat_result | None) -> str:
+        """``text`` with what is known of it; ``before`` is the file's status from before it was read."""
+        if before is None or not relpath.endswith(SUFFIXES):
+            return text
+        document = Document(text)
+        row = self._load().get(relpath)
+        mark = signature(before)
+        if row is not None and row[0] == mark:
+            document.known = partial(_unpack, row[1])
+        elif is_settled(before):
+            document.learnt = partial(self._learn, relpath, mark)
+        return document
+
+    def _learn(self, relpath: str, mark: bytes, data: Any) -> None:
+        with suppress(TypeError, ValueError, OverflowError):  # dates, huge numbers, text that is none: read again then
+            packed = msgpack.packb(data)
+            if _same(_unpack(packed), data):
+                self._load()[relpath] = (mark, packed)
+                self._dirty = True
+
+    def save(self) -> None:
+        """Writes what was learnt, if anything was; raises OSError when it cannot be written."""
+        if not self._dirty:
+            return
+        known = self._load()
+        while sum(len(packed) for _, packed in known.values()) > MAX_BYTES:
+            known.pop(next(iter(known)))
+        body = msgpack.packb([VERSION, known])
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        durable.write_file(self._path, zlib.crc32(body).to_bytes(4, "little") + body, mode=0o600, sync=False)
+        self._dirty = False
+
+    def _load(self) -> dict[str, tuple[bytes, bytes]]:
+        if self._known is None:
+            self._known = {}
+            with suppress(Exception):  # whatever is wrong with a cache file, it is as good as none
+                raw = durable.read_file(self._path) or b""
+                if zlib.crc32(memoryview(raw)[4:]) == int.from_bytes(raw[:4], "little"):
+                    version, known = msgpack.unpackb(memoryview(raw)[4:], use_list=False)
+                    self._known = dict(known) if version == VERSION else {}
+        return self._known
+
+
+def _unpack(packed: bytes) -> Any:
+    return msgpack.unpackb(packed, strict_map_key=False)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether a value came through unchanged: by ``repr``, which tells 1 from True and finds NaN equal to itself."""
+    return repr(a) == repr(b)
