@@ -119,6 +119,9 @@ def add_commit(parser: ArgumentParser) -> None:
     parser.add_argument("-f", "--force", action="store_true", help="do not ask")
     parser.add_argument("-d", "--with-deps", action="store_true", help="what the targets need, too")
     parser.add_argument("-R", "--recursive", action="store_true", help="everything in the named directories")
+    parser.add_argument(
+        "--no-relink", action="store_true", help="leave the files as they are, not as links to the cache"
+    )
     parser.set_defaults(run=_commit)
 
 
@@ -134,6 +137,7 @@ def _commit(args: Namespace, console: Console) -> int:
             confirm=confirm,
             with_deps=args.with_deps,
             recursive=args.recursive,
+            relink=not args.no_relink,
             on_event=console.event,
         )
     console.info(f"Recorded {', '.join(done)}" if done else "Everything is recorded already.")

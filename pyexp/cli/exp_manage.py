@@ -17,7 +17,9 @@ from pyexp.paths import printable
 
 def add_apply(parser: ArgumentParser) -> None:
     parser.add_argument("experiment", help="an experiment's name, or any git revision")
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite changes that are saved nowhere")
+    force = parser.add_mutually_exclusive_group()
+    force.add_argument("-f", "--force", action="store_true", help="overwrite changes that are saved nowhere")
+    force.add_argument("--no-force", action="store_true", help="do not (the default; DVC's option)")
     parser.set_defaults(run=_apply)
 
 

@@ -52,7 +52,8 @@ def add_run(parser: ArgumentParser) -> None:
         "--retries", type=_count, default=0, metavar="N", help="with --queue: try a failed run N times more"
     )
     parser.add_argument("--temp", action="store_true", help="run beside the workspace, which stays as it is")
-    parser.add_argument("-m", "--message", help="the message of the experiment's commit")
+    parser.add_argument("-m", "--message", "-M", help="the message of the experiment's commit")
+    parser.add_argument("--no-hydra", action="store_true", help="take params.yaml as it is, where Hydra is configured")
     parser.add_argument(
         "-C",
         "--copy-paths",
@@ -83,6 +84,11 @@ def _count(text: str) -> int:
 def _run(args: Namespace, console: Console) -> int:
     _check(args)
     with opened(args) as where:
+        if where.project.config.get("hydra.enabled") and not args.no_hydra:
+            raise UsageError(
+                "this project composes its params by Hydra (hydra.enabled), which pyexp does not do",
+                hint="to run with params.yaml as it is: --no-hydra",
+            )
         if args.run_all:
             return _run_all(where, args, console)
         request = _request(where, args)

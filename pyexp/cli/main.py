@@ -73,6 +73,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "exp pull": ("share", "bring experiments and their data from remotes"),
     "exp gc": ("exp_manage", "remove the experiments of other commits"),
     "exp undo": ("exp_manage", "take back the last apply, remove, rename or gc of experiments"),
+    "exp clean": ("queue", "put back what workers held that are dead"),
     "queue start": ("queue", "start workers that go on in the background"),
     "queue stop": ("queue", "stop the workers"),
     "queue status": ("queue", "show queued, running and finished tasks"),
@@ -225,6 +226,8 @@ def _dispatch(argv: list[str], console: Console) -> int:
             directory = option[5:] if "=" in option else (argv.pop(0) if argv else None)
             if not directory or not os.path.isdir(directory):
                 raise UsageError(f"--cd: no directory '{directory or ''}'")
+        elif option == "--wait-for-lock":
+            pass  # as DVC's; here everybody waits
         elif option in ("-q", "--quiet"):
             console.quiet = True
         elif set(option[1:]) == {"v"} or option == "--verbose":

@@ -35,6 +35,12 @@ def _add_revs(parser: ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="unchanged values too")
 
 
+def _add_recursive(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-R", "--recursive", action="store_true", help="nothing more: directories always mean all below"
+    )
+
+
 def _rows(where: Opened, args: Namespace, kind: _Kind) -> tuple[Row, Row]:
     rows = [collect.row_of(where.project, args.a_rev), collect.row_of(where.project, args.b_rev)]
     old, new = _narrowed(where, rows, args, kind)
@@ -50,12 +56,12 @@ def _narrowed(where: Opened, rows: list[Row], args: Namespace, kind: _Kind) -> l
     for relpath, shown in wanted.items():
         if any(_is_meant(path, [relpath]) for row in narrowed for path in (*getattr(row, kind), *row.errors)):
             continue
-        found = [collect.values_of(where.project, row.rev, relpath) for row in rows]
-        if all(data is None for data in found):
+        found = [collect.values_at(where.project, row.rev, relpath) for row in rows]
+        if not any(found):
             raise PyexpError(f"'{shown}' is no file of {kind} here", hint="leave out the names to see them all")
-        for position, data in enumerate(found):
-            if data is not None:
-                held = {**getattr(narrowed[position], kind), relpath: data}
+        for position, files in enumerate(found):
+            if files:
+                held = {**getattr(narrowed[position], kind), **files}
                 row = narrowed[position]
                 narrowed[position] = replace(row, params=held) if kind == "params" else replace(row, metrics=held)
     return narrowed
@@ -94,7 +100,8 @@ def _params_diff(args: Namespace, console: Console) -> int:
 
 def add_metrics_diff(parser: ArgumentParser) -> None:
     _add_revs(parser)
-    parser.add_argument("--targets", nargs="+", default=[], metavar="FILE", help="only these metrics files")
+    parser.add_argument("--targets", nargs="+", default=[], metavar="PATH", help="only these metrics files")
+    _add_recursive(parser)
     add_diff_format(parser)
     parser.set_defaults(run=_metrics_diff)
 
@@ -120,7 +127,8 @@ def _warn_of_errors(console: Console, rows: Iterable[Row]) -> None:
 
 
 def add_metrics_show(parser: ArgumentParser) -> None:
-    parser.add_argument("targets", nargs="*", help="metrics files (default: all)")
+    parser.add_argument("targets", nargs="*", help="metrics files, or directories of them (default: all)")
+    _add_recursive(parser)
     parser.add_argument("-a", "--all-branches", action="store_true", help="of all branches too")
     parser.add_argument("-T", "--all-tags", action="store_true", help="of all tags too")
     parser.add_argument("-A", "--all-commits", action="store_true", help="of all commits too")

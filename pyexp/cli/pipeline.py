@@ -153,12 +153,16 @@ def add_stage_list(parser: ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every stage of the project")
     parser.add_argument("-R", "--recursive", action="store_true", help="every stage in the named directories")
     parser.add_argument("--name-only", "--names-only", action="store_true", help="print only names")
+    parser.add_argument("--fail", action="store_true", help="fail at the first file that is wrong, not warn of it")
     parser.set_defaults(run=_stage_list)
 
 
 def _stage_list(args: Namespace, console: Console) -> int:
     with opened(args) as where:
-        pipeline = open_workspace(where.project)
+        # Without --fail, of the whole project, what can be read is listed.
+        pipeline = open_workspace(where.project, lenient=args.all and not args.fail)
+        for error in pipeline.broken:
+            console.warn(str(error))
         options = repro.Options(
             targets=tuple(args.targets), cwd=where.cwd, all_pipelines=args.all, recursive=args.recursive
         )

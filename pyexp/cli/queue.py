@@ -193,7 +193,18 @@ def _retry(args: Namespace, console: Console) -> int:
         raise UsageError("give tasks, or --failed")
     with opened(args) as where:
         tasks = detached.retry(where.project, args.task, failed=args.failed)
-    console.info(f"Queued again: {', '.join(task.name for task in tasks)}" if tasks else "No task has failed.")
+    console.info(f"Put back: {', '.join(task.name for task in tasks)}" if tasks else "No task has failed.")
+    return 0
+
+
+def add_clean(parser: ArgumentParser) -> None:
+    parser.set_defaults(run=_clean)
+
+
+def _clean(args: Namespace, console: Console) -> int:
+    with opened(args) as where:
+        found = Queue(where.project).recover()
+    console.info(f"Put back: {', '.join(task.name for task in found)}" if found else "Nothing to clean.")
     return 0
 
 
@@ -206,4 +217,5 @@ COMMANDS = {
     "queue remove": add_remove,
     "queue retry": add_retry,
     "queue worker": add_worker,
+    "exp clean": add_clean,
 }

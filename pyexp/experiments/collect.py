@@ -366,11 +366,12 @@ def _order(exp: Experiment) -> tuple[int, float, str]:
     return (_GROUPS[exp.state], -created, exp.name)
 
 
-def values_of(project: Project, rev: str, relpath: str) -> Any:
-    """What any file of values holds in a row's revision, None when it is not there; raises FormatError."""
+def values_at(project: Project, rev: str, relpath: str) -> dict[str, Any]:
+    """What a file of values, or every one in a directory, holds in a row's revision; raises FormatError."""
     reader = WorkspaceReader(project) if rev == WORKSPACE else CommitReader(project.require_git(), rev, project.prefix)
-    text = reader.read(relpath)
-    return None if text is None else values.load_any(text, relpath)
+    files = [path for path in reader.files_below(relpath) if path.endswith(values.SUFFIXES)] or [relpath]
+    texts = ((path, reader.read(path)) for path in files)
+    return {path: values.load_any(text, path) for path, text in texts if text is not None}
 
 
 def row_of(project: Project, rev: str) -> Row:

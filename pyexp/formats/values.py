@@ -114,6 +114,8 @@ def _load_python(text: str, path: str) -> Any:
     return pyfile.load(text, path)
 
 
+# Names that say a file holds values; in a directory the others are not looked at.
+SUFFIXES = (".json", ".toml", ".py", ".yaml", ".yml")
 _READERS: dict[str, Callable[[str, str], Any]] = {".json": _load_json, ".toml": _load_toml, ".py": _load_python}
 
 

@@ -240,6 +240,7 @@ def commit(
     confirm: Callable[[str], bool] = lambda stage: True,
     with_deps: bool = False,
     recursive: bool = False,
+    relink: bool = True,
     on_event: OnEvent = null,
 ) -> list[str]:
     """Records the outputs (and inputs) of stages as they are; ``confirm`` is asked for each stage that changed.
@@ -259,7 +260,7 @@ def commit(
             if any(reason.word != "not in cache" for reason in reasons) and not confirm(address):
                 raise PyexpError(f"stage '{address}' has changed and was not committed", hint="to record it: --force")
             now = lock if stage.is_data else record.inputs(workspace, stage, lock)
-            new = record.outputs(workspace, stage, now, commit=True)
+            new = record.outputs(workspace, stage, now, commit=True, relink=relink)
             project.store().flush()
             record.hide(project, stage)
             record.write(project, [(stage, new)])

@@ -210,9 +210,9 @@ def _load_dvcyaml(
             locks[spec.address] = recorded[name]
 
 
-def open_workspace(project: Project) -> Pipeline:
-    """The pipeline as the work tree has it; raises FormatError."""
-    return load(WorkspaceReader(project), parsing=parsing_options(project))
+def open_workspace(project: Project, *, lenient: bool = False) -> Pipeline:
+    """The pipeline as the work tree has it; raises FormatError, unless ``lenient``."""
+    return load(WorkspaceReader(project), parsing=parsing_options(project), lenient=lenient)
 
 
 def parsing_options(project: Project) -> dict[str, str]:
