@@ -229,6 +229,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     authorization: str | None = None
     troubles = 0
+    etags = False
     count = 0
     troubled: ClassVar[set[str]] = set()
 
@@ -253,6 +254,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             return False
         return True
 
+    def end_headers(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if self.etags and path.is_file():
+            self.send_header("ETag", f'"{hashlib.md5(path.read_bytes()).hexdigest()[:10]}"')
+        super().end_headers()
+
     def answer(self, status: int) -> None:
         self.send_response(status)
         self.send_header("Content-Length", "0")
@@ -274,13 +281,14 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def web(directory: Path, *, authorization: str | None = None, troubles: int = 0) -> Iterator[str]:
-    """A plain web server for the files of a directory; gives its URL."""
+def web(directory: Path, *, authorization: str | None = None, troubles: int = 0, etags: bool = False) -> Iterator[str]:
+    """A plain web server for the files of a directory, with ``etags`` if it is to tell them; gives its URL."""
 
     class Handler(_Handler):
         pass
 
     Handler.authorization, Handler.troubles, Handler.troubled = authorization, troubles, set()
+    Handler.etags = etags
 
     def make(*args: object) -> Handler:
         return Handler(*args, directory=str(directory))  # type: ignore[arg-type]

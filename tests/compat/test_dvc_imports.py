@@ -1,0 +1,266 @@
+"""Data imported by the real DVC and by pyexp: the same files, and each goes on where the other has begun."""
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from servers import web
+from twins import Work
+
+pytestmark = [pytest.mark.dvc, pytest.mark.git]
+
+PIPELINE = """\
+stages:
+  make:
+    cmd: mkdir -p made && echo made > made/it && echo 1 > m.json
+    outs:
+    - made
+    metrics:
+    - m.json:
+        cache: false
+"""
+TOOLS = ("dvc", "pyexp")
+
+
+@pytest.fixture
+def registry(project: Callable[..., Work]) -> Work:
+    work = project(
+        {
+            "data/a": "a\n",
+            "data/sub/b": "b\n",
+            "one.bin": "one\n",
+            "plain.txt": "plain\n",
+            "code/x.py": "x\n",
+            "code/t.bin": "t\n",
+            "code/run.sh": "r\n",
+            "dvc.yaml": PIPELINE,
+        },
+        "registry",
+    )
+    work.git("rm", "-rq", "--cached", "data", "one.bin", "code/t.bin")
+    work.dvc("add", "-q", "data", "one.bin", "code/t.bin")
+    work.dvc("repro", "-q")
+    work.commit("filled")
+    return work
+
+
+@pytest.fixture
+def pair(project: Callable[..., Work], registry: Work) -> dict[str, Work]:
+    """The same empty project twice, beside the registry: one for each tool."""
+    first = project({}, "for-dvc")
+    return {"dvc": first, "pyexp": first.twin("for-pyexp")}
+
+
+def both(pair: dict[str, Work], *args: str, cwd: str = "") -> None:
+    for name, work in pair.items():
+        work.tool(name, *args, cwd=cwd)
+
+
+def same(pair: dict[str, Work]) -> None:
+    assert pair["pyexp"].files() == pair["dvc"].files()
+
+
+def objects(work: Work) -> set[str]:
+    return {path for path in work.cache() if path.startswith("files/")}
+
+
+def lose(work: Work, *paths: str) -> None:
+    for path in (".dvc/cache", ".dvc/tmp", *paths):
+        top = work.root / path
+        if top.is_dir():
+            for directory, _, names in os.walk(top):
+                for name in names:
+                    os.chmod(os.path.join(directory, name), stat.S_IRUSR | stat.S_IWUSR)
+            shutil.rmtree(top)
+        elif top.exists():
+            top.unlink()
+
+
+def change(registry: Work) -> None:
+    registry.put("data/a", "second\n")
+    registry.put("plain.txt", "second\n")
+    registry.dvc("add", "-q", "data")
+    registry.commit("second")
+
+
+IMPORTS = [
+    ("data",),
+    ("data/sub", "-o", "inner"),
+    ("data/a", "-o", "a.txt", "--rev", "main"),
+    ("plain.txt",),
+    ("code",),
+    ("code/run.sh",),
+    ("made",),
+    ("m.json",),
+    ("one.bin", "--no-exec"),
+    ("made", "-o", "later", "--no-download"),
+]
+
+
+def test_the_files_of_import_are_the_same(pair: dict[str, Work]) -> None:
+    for args in IMPORTS:
+        both(pair, "import", "../registry", *args)
+    same(pair)
+    assert objects(pair["pyexp"]) == objects(pair["dvc"])
+    statuses = [json.loads(pair["pyexp"].tool(name, "status", "--json").out) for name in TOOLS]
+    assert statuses[0] == statuses[1]
+    assert set(statuses[0]) == {"one.bin.dvc", "later.dvc"}
+
+
+def test_each_goes_on_where_the_other_began(pair: dict[str, Work], registry: Work) -> None:
+    for args in IMPORTS[:-2]:
+        both(pair, "import", "../registry", *args)
+    change(registry)
+    swapped = {"dvc": pair["pyexp"], "pyexp": pair["dvc"]}
+    statuses = [json.loads(work.tool(name, "status", "--json").out) for name, work in swapped.items()]
+    assert statuses[0] == statuses[1]
+    assert len(statuses[0]) == len(IMPORTS) - 2
+    both(swapped, "update", "data.dvc", "plain.txt.dvc", "code.dvc", "inner.dvc", "run.sh.dvc", "m.json.dvc")
+    same(swapped)
+    for work in pair.values():
+        assert work.read("data/a") == work.read("plain.txt") == "second\n"
+        for name in TOOLS:
+            work.tool(name, "update", "made.dvc", "a.txt.dvc", "--rev", "main")
+        work.commit("updated")
+    for name, work in swapped.items():
+        lose(work, "data", "code", "plain.txt", "made", "inner", "a.txt", "m.json", "run.sh")
+        work.tool(name, "pull")
+        for other in TOOLS:
+            assert json.loads(work.tool(other, "status", "--json").out) == {}
+    same(swapped)
+
+
+def test_partial_imports_of_each_are_completed_by_the_other(pair: dict[str, Work], registry: Work) -> None:
+    both(pair, "import", "../registry", "data", "--no-download")
+    both(pair, "import", "../registry", "one.bin", "--no-exec")
+    swapped = {"dvc": pair["pyexp"], "pyexp": pair["dvc"]}
+    both(swapped, "update", "one.bin.dvc")
+    same(swapped)
+    assert swapped["dvc"].read("one.bin") == "one\n"
+    for name, work in swapped.items():
+        work.tool(name, "pull")
+        assert work.read("data/sub/b") == "b\n"
+        # DVC leaves the record as it was; the next to update or repro completes it.
+        work.pyexp("pull")
+        assert json.loads(work.dvc("status", "--json").out) == {}
+    same(swapped)
+
+
+def test_update_without_download(pair: dict[str, Work], registry: Work) -> None:
+    """DVC's stage checksum is then of another record than it writes ("changed checksum"); ours is right for both."""
+    both(pair, "import", "../registry", "data")
+    change(registry)
+    both(pair, "update", "--no-download", "data.dvc")
+    texts = [work.read("data.dvc").splitlines()[1:] for work in pair.values()]
+    assert texts[0] == texts[1]
+    for work in pair.values():
+        assert not (work.root / "data").exists()
+    assert pair["pyexp"].dvc("status", "--json").json() == {"data.dvc": [{"changed outs": {"data": "deleted"}}]}
+
+
+def test_neither_pushes_imports(pair: dict[str, Work], tmp_path: Path) -> None:
+    for name, work in pair.items():
+        work.put("own.bin", "own\n")
+        work.tool(name, "import", "../registry", "data")
+        work.tool(name, "add", "own.bin")
+        work.tool(name, "remote", "add", "-q", "-d", "r", str(tmp_path / f"store-{name}"))
+        work.tool(name, "push")
+    stores = [sorted(path.name for path in (tmp_path / f"store-{name}").rglob("*") if path.is_file()) for name in pair]
+    assert stores[0] == stores[1]
+    assert len(stores[0]) == 1
+
+
+def test_options_for_the_other_repository_are_recorded_alike(
+    pair: dict[str, Work], registry: Work, tmp_path: Path
+) -> None:
+    registry.dvc("remote", "add", "-q", "far", str(tmp_path / "far"))
+    registry.dvc("push", "-q", "-r", "far")
+    registry.commit("remote")
+    url = f"url={tmp_path / 'far'}"
+    both(pair, "import", "../registry", "data", "--remote", "far")
+    both(pair, "import", "../registry", "one.bin", "--remote", "new", "--remote-config", url)
+    same(pair)
+
+
+def test_paths_of_this_machine(pair: dict[str, Work], tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    (there / "d/e").mkdir(parents=True)
+    (there / "d/x").write_text("x\n")
+    (there / "d/e/y").write_text("y\n")
+    (there / "one.csv").write_text("1\n")
+    for work in pair.values():
+        work.put("in/side", "s\n")
+        work.put("sub/keep", "")
+    both(pair, "import-url", "../there/one.csv")
+    both(pair, "import-url", str(there / "d"))
+    both(pair, "import-url", str(there / "d"), "later", "--no-download")
+    both(pair, "import-url", str(there / "one.csv"), "never.csv", "--no-exec")
+    both(pair, "import-url", "in/side", "sub/copy")
+    both(pair, "import-url", "../../there/one.csv", cwd="sub")
+    both(pair, "import-url", str(there / "one.csv"), "far.csv", "--to-remote", "-r", "other")
+    same(pair)
+    assert pair["pyexp"].dvc("status", "--json").json() == pair["dvc"].dvc("status", "--json").json()
+    (there / "one.csv").write_text("2\n")
+    (there / "d/z").write_text("z\n")
+    swapped = {"dvc": pair["pyexp"], "pyexp": pair["dvc"]}
+    both(swapped, "update", "one.csv.dvc", "d.dvc", "never.csv.dvc", "sub/one.csv.dvc", "sub/copy.dvc")
+    same(swapped)
+    assert swapped["dvc"].read("one.csv") == "2\n"
+    both(swapped, "pull", "-r", "other", "far.csv.dvc")
+    for work in pair.values():
+        work.pyexp("update", "later.dvc")
+        assert work.dvc("status", "--json").json() == {}
+    same(swapped)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    (tmp_path / "www").mkdir()
+    with web(tmp_path / "www", etags=True) as url:
+        yield tmp_path / "www", url
+
+
+def test_files_of_a_web_server(pair: dict[str, Work], site: tuple[Path, str]) -> None:
+    top, url = site
+    (top / "w.txt").write_text("web\n")
+    both(pair, "import-url", f"{url}/w.txt")
+    both(pair, "import-url", f"{url}/w.txt", "later.txt", "--no-download")
+    both(pair, "import-url", f"{url}/w.txt", "never.txt", "--no-exec")
+    for work in pair.values():
+        work.put(".dvc/config", f"['remote \"site\"']\n    url = {url}\n")
+    both(pair, "import-url", "remote://site/w.txt", "named.txt")
+    same(pair)
+    swapped = {"dvc": pair["pyexp"], "pyexp": pair["dvc"]}
+    (top / "w.txt").write_text("second\n")
+    both(swapped, "update", "w.txt.dvc", "never.txt.dvc", "named.txt.dvc")
+    same(swapped)
+    assert swapped["dvc"].read("named.txt") == "second\n"
+    for work in pair.values():
+        assert "has changed since" in work.pyexp("pull", "later.txt", code=1).err
+
+
+@pytest.mark.parametrize("path", ["data", "data/sub", "data/a", "plain.txt", "code", "made", "m.json", "."])
+def test_get_copies_the_same(registry: Work, tmp_path: Path, path: str) -> None:
+    registry.put("plain.txt", "being edited\n")
+    found = {}
+    for name in TOOLS:
+        work = Work(tmp_path / f"get-{name}", registry.dvc_path)
+        work.root.mkdir()
+        work.tool(name, "get", "../registry", path, "-o", "here")
+        work.tool(name, "get", "../registry", path, "-o", "old", "--rev", "HEAD")
+        # DVC forgets which files are executable.
+        found[name] = {path: data for path, (data, _) in work.files(private=()).items()}
+    assert found["pyexp"] == found["dvc"]
+
+
+def test_list_and_du_print_the_same(registry: Work) -> None:
+    for args in (("list", ".", "--rev", "HEAD"), ("list", "../registry", "data", "-R")):
+        assert registry.pyexp(*args).out.split() == registry.dvc(*args).out.split(), args
+    for args in (("du", "."), ("du", ".", "data"), ("du", "-s", "."), ("du", ".", "data/a"), ("du", ".", "code")):
+        lines = [sorted(registry.tool(name, *args).out.split("\n")) for name in TOOLS]
+        bare = [[line.split() for line in one if line.strip()] for one in lines]
+        assert bare[0] == bare[1], args
