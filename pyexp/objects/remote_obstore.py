@@ -24,6 +24,8 @@ from pyexp.objects.contract import Transient
 from pyexp.objects.remote import Found
 
 _SECRETS = ("secret_access_key", "session_token", "account_key", "sas_token", "connection_string", "client_secret")
+# Where keys are looked for when they were found nowhere else: the machine's own account, a login of Azure's tool.
+_LAST_PLACES = ("169.254.169.254", "metadata.google.internal", "az account get-access-token")
 _REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
 # Longer tries are ours to make: they can be told of, and interrupted.
 _RETRY = {
@@ -161,6 +163,10 @@ def _explained(shown: str, options: Mapping[str, str], key: str | None = None) -
         text = _text(error, options)
         if "NoSuchBucket" in text or "ContainerNotFound" in text:
             raise RemoteError(f"{shown}: there is no such bucket", hint="make it, or change the URL") from error
+        if any(place in text for place in _LAST_PLACES):
+            raise RemoteError(
+                f"{shown}: there are no credentials", hint="see docs/remotes.md, or the documentation of the place"
+            ) from error
         if "credentials" in text.lower() or "InvalidAccessKeyId" in text or "SignatureDoesNotMatch" in text:
             raise RemoteError(f"{shown} refuses us: {text}", hint="see the remote's credentials") from error
         raise Transient(f"{shown} cannot be used: {text}", hint="see the URL and the network") from error

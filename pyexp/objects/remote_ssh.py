@@ -143,6 +143,10 @@ class _Machine:
                 f"{self.shown} refuses us: {_text(error)}",
                 hint="pyexp remote modify --local NAME user USER, and keyfile or password; does 'ssh' get in?",
             ) from error
+        except paramiko.ssh_exception.NoValidConnectionsError as error:
+            raise Transient(
+                f"{self.shown} cannot be reached: {error.strerror or _text(error)}", hint="see the URL and the network"
+            ) from error
         except _UnknownHost as error:
             port = "" if self.port == 22 else f"-p {self.port} "
             raise RemoteError(
