@@ -1,4 +1,4 @@
-"""What YAML files of a project held when they were last read, so that nobody needs the parser for them again.
+"""What YAML files and large directories of a project held when they were last read, so that nobody reads them again.
 
 A file is the same as long as its status is: inode, size, mtime and ctime, with the statcache's rule for files that are
 too young to be sure. Nobody but this machine's kernel can make a file with a ctime of one's choice, so that a record
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from pyexp.objects.statcache import is_settled, signature
 
 VERSION = 1
 MAX_BYTES = 64 << 20
+# What a directory of a hundred names has, or of none, by its file system.
+SMALL_DIRECTORY = 4096
 SUFFIXES = (".yaml", ".yml", ".dvc", ".lock")
 
 
@@ -45,6 +48,23 @@ class Documents:
         elif is_settled(before):
             document.learnt = partial(self._learn, relpath, mark)
         return document
+
+    def recall(self, relpath: str, path: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` finds out about the names in a directory; not asked again while no name comes or goes.
+
+        Small directories are not worth it: reading them is as quick.
+        """
+        before = os.stat(path)
+        if before.st_size <= SMALL_DIRECTORY:
+            return make()
+        key, mark = f"{relpath}/", signature(before)
+        row = self._load().get(key)
+        if row is not None and row[0] == mark:
+            return _unpack(row[1])
+        found = make()
+        if is_settled(before):
+            self._learn(key, mark, found)
+        return found
 
     def _learn(self, relpath: str, mark: bytes, data: Any) -> None:
         with suppress(TypeError, ValueError, OverflowError):  # dates, huge numbers, text that is none: read again then

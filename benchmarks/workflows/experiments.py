@@ -197,7 +197,7 @@ WORKLOADS = [
             f"`exp run -S` beside {{n}} {kind} files (growth: over none)",
             prepare,
             one(),
-            size=100_000,
+            size=300_000,
             quick=10_000,
             smaller=0,
             limit=Limit("git status", lambda space: ("git", "status", "--porcelain")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pyexp.errors import FormatError, PyexpError
@@ -80,25 +81,12 @@ class WorkspaceReader:
         """Walks the tree once; ignored directories, nested projects and repositories are not entered."""
         found: list[str] = []
         ignored, gitignored = self._project.ignore.match, self._project.gitignore.match
-        control_dirs = {".pyexp", ".dvc"}
+        known = self._project.documents
         pending = [""]
         while pending:
             directory = pending.pop()
-            below: list[str] = []
-            names: list[str] = []
-            with os.scandir(self._project.path(directory) if directory else self._project.root) as entries:
-                for entry in entries:
-                    name = entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        if name in control_dirs:
-                            if directory:  # another project starts here
-                                names.clear()
-                                below.clear()
-                                break
-                        elif name != ".git":
-                            below.append(name)
-                    elif name == PIPELINE_FILE or (name.endswith(".dvc") and len(name) > 4):
-                        names.append(name)
+            path = self._project.path(directory) if directory else str(self._project.root)
+            names, below = known.recall(directory, path, partial(_interesting, path, top=not directory))
             prefix = f"{directory}/" if directory else ""
             found.extend(prefix + name for name in names if not ignored(prefix + name, False))
             pending.extend(
@@ -107,6 +95,24 @@ class WorkspaceReader:
                 if not ignored(prefix + name, True) and not gitignored(prefix + name, True)
             )
         return sorted(found, key=_file_order)
+
+
+def _interesting(path: str, *, top: bool) -> list[list[str]]:
+    """The pipeline files in a directory, and the directories to look into; none of another project's."""
+    below: list[str] = []
+    names: list[str] = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            name = entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if name in (".pyexp", ".dvc"):
+                    if not top:
+                        return [[], []]
+                elif name != ".git":
+                    below.append(name)
+            elif name == PIPELINE_FILE or (name.endswith(".dvc") and len(name) > 4):
+                names.append(name)
+    return [names, below]
 
 
 class CommitReader:

@@ -105,3 +105,34 @@ def test_a_damaged_cache_is_as_good_as_none(tmp_path: Path, parsed: list[str], d
     assert read(documents, path) == {"a": 1} and len(parsed) == 1
     documents.save()
     assert read(Documents(tmp_path / "known"), path) == {"a": 1} and len(parsed) == 1
+
+
+def names(path: Path) -> list[str]:
+    return sorted(os.listdir(path))
+
+
+def test_a_large_directory_is_read_again_only_when_a_name_came_or_went(tmp_path: Path) -> None:
+    top = tmp_path / "many"
+    top.mkdir()
+    for number in range(500):
+        (top / f"{number:060d}").write_text("")
+    asked = []
+
+    def ask(documents: Documents) -> object:
+        def make() -> list[str]:
+            asked.append(1)
+            return names(top)
+
+        return documents.recall("many", str(top), make)
+
+    if os.stat(top).st_size <= 4096:
+        pytest.skip("this file system does not tell large directories")
+    time.sleep(0.05)
+    documents = Documents(tmp_path / "known")
+    assert ask(documents) == ask(documents) == names(top) and len(asked) == 1
+    documents.save()
+    assert ask(Documents(tmp_path / "known")) == names(top) and len(asked) == 1
+    (top / "new").write_text("")
+    assert "new" in ask(documents) and len(asked) == 2  # type: ignore[operator]
+    (top / "new").unlink()
+    assert "new" not in ask(documents) and len(asked) == 3  # type: ignore[operator]
