@@ -29,8 +29,8 @@ AZURE_ACCOUNT = "devstoreaccount1"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
-# rclone remembers directories for minutes: tests change files behind its back.
-_FRESH = ("--dir-cache-time", "0s")
+# rclone remembers directories for minutes; looking each time is slow, but sees what a test changes behind its back.
+FRESH = ("--dir-cache-time", "0s")
 
 
 def free_port() -> int:
@@ -70,21 +70,21 @@ def _process(command: list[str], port: int) -> Iterator[None]:
 
 
 @contextmanager
-def s3(directory: Path, port: int | None = None) -> Iterator[str]:
+def s3(directory: Path, port: int | None = None, more: tuple[str, ...] = ()) -> Iterator[str]:
     """An S3 server; buckets are the directories below ``directory``. Gives its endpoint."""
     port = port or free_port()
     auth = f"{KEY},{SECRET}"
     with _process(
-        [rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", auth, *_FRESH, str(directory)], port
+        [rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", auth, *more, str(directory)], port
     ):
         yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
-def webdav(directory: Path) -> Iterator[str]:
+def webdav(directory: Path, more: tuple[str, ...] = ()) -> Iterator[str]:
     """A WebDAV server that asks for USER and PASSWORD; gives its URL."""
     port = free_port()
-    options = ["--addr", f"127.0.0.1:{port}", "--user", USER, "--pass", PASSWORD, *_FRESH]
+    options = ["--addr", f"127.0.0.1:{port}", "--user", USER, "--pass", PASSWORD, *more]
     with _process([rclone(), "serve", "webdav", *options, str(directory)], port):
         yield f"webdav://127.0.0.1:{port}/sub"
 

@@ -13,7 +13,7 @@ from pyexp.cli.opening import Opened
 from pyexp.errors import UsageError
 
 if TYPE_CHECKING:
-    from pyexp.pipeline.elsewhere import Settings
+    from pyexp.pipeline.origins import Settings
 
 
 def add_scope_options(parser: ArgumentParser, *, branches: bool = True) -> None:
@@ -58,7 +58,7 @@ def add_settings(parser: ArgumentParser) -> None:
 
 def settings(args: Namespace) -> Settings:
     """What ``add_settings`` has taken."""
-    from pyexp.pipeline.elsewhere import Settings  # only commands that look elsewhere pay for it
+    from pyexp.pipeline.origins import Settings  # only commands that look elsewhere pay for it
 
     return Settings(args.config, args.remote, pairs(args.remote_config, "--remote-config"))
 

@@ -400,6 +400,6 @@ def _of_imports(
     stages = [(pipeline.stages[name], pipeline.lock(name)) for name in named if pipeline.stages[name].is_import]
     if not stages:
         return {}
-    from pyexp.pipeline import imports  # only a project with imports pays for it
+    from pyexp.pipeline import reimport  # only a project with imports pays for it
 
-    return imports.reasons(project, stages, on_event)
+    return reimport.reasons(project, stages, on_event)

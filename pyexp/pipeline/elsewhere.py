@@ -6,131 +6,32 @@ it as will do, which goes away afterwards.
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyexp import durable
 from pyexp import project as projects
-from pyexp.errors import BadRevision, NoGitRepo, PyexpError, RemoteError, UsageError
+from pyexp.errors import BadRevision, NoGitRepo, PyexpError, RemoteError
 from pyexp.events import Note, OnEvent, null
 from pyexp.formats import config as config_format
 from pyexp.git import refs
 from pyexp.git import repo as repository
-from pyexp.model import StageLock
 from pyexp.objects.places import lives
 from pyexp.pipeline.load import CommitReader, Pipeline, WorkspaceReader, load, parsing_options
+from pyexp.pipeline.origins import SHA, Origin, Settings, local_path
 from pyexp.project import DVC, PYEXP, Project
-from pyexp.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo
 
-_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _CONTROL_FILES = {"config": ".dvc", "format": ".pyexp"}
 _LITTER = "elsewhere-"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Configuration that weighs more than the other repository's own: a file or sections, a remote, its options."""
-
-    config: str | Mapping[str, Any] | None = None
-    remote: str | None = None
-    remote_config: Mapping[str, str] = field(default_factory=dict)
-
-    def dumped(self) -> dict[str, Any]:
-        """As an import's record has it; raises UsageError for a file together with a remote and options for it."""
-        if self.remote is not None and self.remote_config:
-            if isinstance(self.config, str):
-                raise UsageError("--config does not go with both --remote and --remote-config")
-            config: dict[str, Any] = dict(self.config or {})
-            remotes = dict(config.get("remote", {}))
-            remotes[self.remote] = {**remotes.get(self.remote, {}), **self.remote_config}
-            return {"config": {**config, "core": {**config.get("core", {}), "remote": self.remote}, "remote": remotes}}
-        found: dict[str, Any] = {} if self.config is None else {"config": self.config}
-        if self.remote is not None or self.remote_config:
-            found["remote"] = self.remote or dict(self.remote_config)
-        return found
-
-    def sections(self) -> dict[str, Any]:
-        """Everything as sections; raises PyexpError when the file cannot be read."""
-        found: dict[str, Any] = {}
-        if isinstance(self.config, str):
-            try:
-                raw = durable.read_file(os.path.expanduser(self.config))
-            except OSError as error:
-                raise PyexpError(f"'{self.config}' cannot be read: {error.strerror}") from error
-            if raw is None:
-                raise PyexpError(f"there is no configuration file '{self.config}'", hint="see --config")
-            found = {
-                section: dict(options)
-                for section, options in config_format.parse(raw.decode("utf-8", "replace"), self.config).items()
-            }
-        elif self.config is not None:
-            found = dict(self.config)
-        if self.remote is not None:
-            found["core"] = {**found.get("core", {}), "remote": self.remote}
-        return found
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where an import came from: a path of a repository, the revision to follow, and the commit it was taken at."""
-
-    url: str
-    path: str
-    rev: str | None = None
-    rev_lock: str | None = None
-    settings: Settings = Settings()
-
-    @staticmethod
-    def of(lock: StageLock) -> Origin | None:
-        """What an import's record says, None when it is not of a repository; raises PyexpError for nonsense."""
-        repo = lock.deps[0].extra.get("repo")
-        if repo is None:
-            return None
-        config, remote = (repo.get("config"), repo.get("remote")) if isinstance(repo, Mapping) else (None, None)
-        if (
-            not isinstance(repo, Mapping)
-            or not isinstance(repo.get("url"), str)
-            or not all(isinstance(repo.get(key, ""), str) for key in ("rev", "rev_lock"))
-            or not isinstance(config, (str, Mapping, type(None)))
-            or not isinstance(remote, (str, Mapping, type(None)))
-        ):
-            raise PyexpError("deps.0.repo is not a repository's record", hint="it has url, and perhaps rev, rev_lock")
-        rev_lock = repo.get("rev_lock") or None
-        if rev_lock is not None and not _SHA.fullmatch(rev_lock):
-            raise PyexpError(f"rev_lock {rev_lock[:60]!r} is no commit", hint="bring it up to date: pyexp update")
-        named, options = (remote, {}) if not isinstance(remote, Mapping) else (None, remote)
-        settings = Settings(config, named, {str(key): str(value) for key, value in options.items()})
-        return Origin(repo["url"], lock.deps[0].path, repo.get("rev") or None, rev_lock, settings)
-
-    def dumped(self) -> dict[str, Any]:
-        """The record, in DVC's order."""
-        found: dict[str, Any] = {"url": self.url}
-        for key, value in (("rev", self.rev), ("rev_lock", self.rev_lock)):
-            if value:
-                found[key] = value
-        return {**found, **self.settings.dumped()}
-
-    def at(self, sha: str | None) -> Origin:
-        return replace(self, rev_lock=sha)
-
-    def seen_from(self, bases: Sequence[str]) -> Origin:
-        """The same, with a path of this machine made absolute; raises RemoteError when it is not there."""
-        return replace(self, url=local_path(self.url, bases) or self.url)
-
-    def key(self, rev: str | None) -> str:
-        """The same for every path of one repository at ``rev``."""
-        return json.dumps([self.url, rev, self.settings.dumped()], sort_keys=True, default=str)
 
 
 class Elsewhere:
@@ -280,12 +181,18 @@ class Elsewhere:
 def staging(project: Project) -> Iterator[str]:
     """A directory of our own for what comes from elsewhere, gone afterwards; what dead processes left goes, too."""
     project.scratch.mkdir(parents=True, exist_ok=True)
-    for name in os.listdir(project.scratch):
-        owner = name[len(_LITTER) :].partition("-")[0]
-        if name.startswith(_LITTER) and not (owner.isdigit() and lives(int(owner))):
-            shutil.rmtree(project.scratch / name, ignore_errors=True)
+    sweep(os.fspath(project.scratch), _LITTER)
     with scratch(os.fspath(project.scratch / f"{_LITTER}{os.getpid()}-{os.urandom(4).hex()}")) as path:
         yield path
+
+
+def sweep(directory: str, prefix: str) -> None:
+    """Removes directories that dead processes have left, by the number after the prefix of their names."""
+    for name in os.listdir(directory):
+        owner = name[len(prefix) :].partition("-")[0]
+        path = os.path.join(directory, name)
+        if name.startswith(prefix) and owner.isdigit() and not lives(int(owner)) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -296,28 +203,6 @@ def scratch(path: str) -> Iterator[str]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def local_path(url: str, bases: Sequence[str]) -> str | None:
-    """The path of this machine that a URL is, None for one of a server; a relative one is looked for in ``bases``.
-
-    Raises RemoteError when it is a path, and nothing is there.
-    """
-    if url.startswith("file://"):
-        from urllib.parse import unquote, urlsplit  # most URLs are paths or of servers
-
-        url = unquote(urlsplit(url).path)
-    if "://" in url or url.startswith("-"):
-        return None
-    for base in bases:
-        found = os.path.normpath(os.path.join(base, os.path.expanduser(url)))
-        if os.path.isdir(found):
-            return found
-        if os.path.isdir(f"{found}.git"):
-            return f"{found}.git"
-    if re.match(r"[^/\\]{2,}:", url):  # host:path, of ssh
-        return None
-    raise RemoteError(f"there is no repository at '{url}'", hint="check the path; or give a URL")
 
 
 @contextmanager
@@ -436,7 +321,7 @@ def latest(git: Repo, url: str, rev: str | None) -> str | None:
     """The commit that a server has for a revision now, None when only a look at its commits could tell."""
     from pyexp.git import sync  # seam: what needs no network does not load its modules
 
-    if rev is not None and _SHA.fullmatch(rev):
+    if rev is not None and SHA.fullmatch(rev):
         return rev
     there = sync.list_remote(git, url, peeled=True)
     ref = _ref(there, rev or sync.default_branch(git, url))
@@ -450,7 +335,7 @@ def fetched(git: Repo, url: str, rev: str | None, on_event: OnEvent) -> str:
     on_event(Note(f"fetching {sync.shown(git, url)}", "debug"))
     there = sync.list_remote(git, url)
     ref = _ref(there, rev or sync.default_branch(git, url))
-    if ref is None and rev is not None and _SHA.fullmatch(rev):
+    if ref is None and rev is not None and SHA.fullmatch(rev):
         ref = next((name for name, sha in sorted(there.items()) if sha == rev), None)
         if ref is None and sync.fetch_commit(git, url, rev):
             return rev

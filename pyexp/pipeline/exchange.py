@@ -12,7 +12,7 @@ from pyexp.events import Note, OnEvent, null
 from pyexp.model import Content, Oid, Tree
 from pyexp.objects import checkout as objects_checkout
 from pyexp.objects.contract import Store
-from pyexp.pipeline import data, imports, runs, share
+from pyexp.pipeline import data, reimport, runs, share
 from pyexp.pipeline.load import CommitReader, Pipeline, load, open_workspace, parsing_options, resolve
 from pyexp.pipeline.share import Needed, Report
 from pyexp.pipeline.workspace import Workspace
@@ -180,7 +180,7 @@ def _fetch_imports(project: Project, what: What, how: How, on_event: OnEvent) ->
         limit = what.max_size_bytes
         is_workspace = what.workspace and number == 0
         with project.live():
-            report += imports.bring(
+            report += reimport.bring(
                 project, pipeline, named, partial=is_workspace, max_size_bytes=limit, jobs=how.jobs, on_event=on_event
             )
     return report

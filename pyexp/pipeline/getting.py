@@ -14,9 +14,10 @@ from pyexp.errors import MissingObject, PyexpError, RemoteError, UnsafeCheckout,
 from pyexp.events import Note, OnEvent, null
 from pyexp.model import Oid
 from pyexp.pipeline import addresses, elsewhere, incoming, listing
-from pyexp.pipeline.elsewhere import Elsewhere, Settings
+from pyexp.pipeline.elsewhere import Elsewhere
 from pyexp.pipeline.holdings import File, Holdings, Landing, Tracked, is_description, write
 from pyexp.pipeline.listing import Choice, Listed
+from pyexp.pipeline.origins import Settings
 from pyexp.pipeline.share import options_of, remote_name
 
 if TYPE_CHECKING:
@@ -249,6 +250,7 @@ def _beside(target: str) -> Iterator[str]:
     """A directory of our own on the file system of ``target``; what is above that is made."""
     above = os.path.dirname(target)
     os.makedirs(above, exist_ok=True)
+    elsewhere.sweep(above, durable.TMP_PREFIX)
     with elsewhere.scratch(durable.temporary_name(above)) as directory:
         yield directory
 

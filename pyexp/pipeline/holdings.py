@@ -27,7 +27,8 @@ from pyexp.objects.hashes import hash_bytes
 from pyexp.objects.store import LocalStore
 from pyexp.paths import check_relpath, printable
 from pyexp.pipeline import elsewhere, share
-from pyexp.pipeline.elsewhere import Elsewhere, Origin
+from pyexp.pipeline.elsewhere import Elsewhere
+from pyexp.pipeline.origins import Origin
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo

@@ -6,10 +6,9 @@ it is missing; it is never pushed. A record without a hash is of an import that 
 
 from __future__ import annotations
 
-import functools
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -18,12 +17,10 @@ from pyexp.events import Note, OnEvent, null
 from pyexp.formats import lockfile
 from pyexp.model import Content, Entry, LockEntry, Oid, OutSpec, StageLock, StageSpec
 from pyexp.objects import transfer
-from pyexp.objects.store import LocalStore
-from pyexp.pipeline import addresses, elsewhere, incoming, plan, record, share
-from pyexp.pipeline.elsewhere import Origin, Settings
+from pyexp.pipeline import addresses, elsewhere, incoming, origins, record, share
 from pyexp.pipeline.holdings import Holdings, Landing
 from pyexp.pipeline.load import Pipeline, open_workspace, resolve
-from pyexp.pipeline.share import Report
+from pyexp.pipeline.origins import Origin, Settings
 from pyexp.pipeline.workspace import Workspace
 from pyexp.records import dataclass
 
@@ -92,13 +89,13 @@ def import_data(
     pipeline = open_workspace(project)
     relpath = _place(project, pipeline, path, out, cwd, how.force)
     where = project.path(cwd)
-    found = elsewhere.local_path(url, [where])
+    found = origins.local_path(url, [where])
     wdir = posixpath.dirname(relpath)
     origin = Origin(_recorded(url, found, project, wdir, cwd), path, rev, None, settings)
     entry = None
     with project.live():
         if how.exec:
-            with _opened(project, origin, rev, on_event, bases=[where], url=url) as holdings:
+            with opening(project, origin, rev, on_event, bases=[where], url=url) as holdings:
                 files = holdings.at(path)
                 origin = origin.at(holdings.other.sha)
                 if how.download:
@@ -216,7 +213,7 @@ def _track(
     stage = StageSpec(f"{relpath}.dvc", None, wdir=directory, deps=(dep.path,), outs=(OutSpec(name),), frozen=True)
     project.store().flush()
     record.hide(project, stage)
-    record.write(project, [(stage, StageLock(None, (dep,), {}, (_out(project, name, entry),)))])
+    record.write(project, [(stage, StageLock(None, (dep,), {}, (recorded_as(project, name, entry),)))])
     workspace = Workspace(project, on_event)
     if entry is not None and not how.to_remote:
         workspace.restore(relpath, entry, force=how.force)
@@ -226,7 +223,7 @@ def _track(
     return Imported(stage.file, tuple(for_git))
 
 
-def _out(project: Project, name: str, entry: Entry | None) -> LockEntry:
+def recorded_as(project: Project, name: str, entry: Entry | None) -> LockEntry:
     return LockEntry(name, entry, {} if entry is not None else {"hash": project.algo})
 
 
@@ -256,25 +253,8 @@ def update(
     for address in _named(pipeline, targets, cwd, recursive):
         stage, lock = pipeline.stages[address], pipeline.lock(address)
         with project.live():
-            done.append(Updated(stage.file, _update(project, stage, lock, rev, how, on_event)))
+            done.append(Updated(stage.file, update_one(project, stage, lock, rev, how, on_event)))
     return done
-
-
-def refresh(project: Project, stage: StageSpec, lock: StageLock, *, pull: bool, on_event: OnEvent = null) -> bool:
-    """What ``repro`` does for an import: one that was never downloaded, or is not frozen and of a URL, is brought.
-
-    Also, with ``pull``, what the cache lacks. Returns whether its record has changed.
-    """
-    entry = lock.outs[0].entry if lock.outs else None
-    with project.live():
-        if lockfile.is_unresolved(lock.deps[0]) or (not stage.frozen and origin_of(project, stage, lock) is None):
-            return _update(project, stage, lock, None, How(), on_event)
-        if entry is None or pull:
-            one = Pipeline({stage.address: stage}, {stage.address: lock})
-            report = bring(project, one, [stage.relpath(stage.outs[0].path)], on_event=on_event)
-            if not report.complete:
-                raise RemoteError([*report.missing, *report.failed][0])
-    return entry is None
 
 
 def _named(pipeline: Pipeline, targets: Sequence[str], cwd: str, recursive: bool) -> list[str]:
@@ -296,7 +276,9 @@ def _named(pipeline: Pipeline, targets: Sequence[str], cwd: str, recursive: bool
     return list(found)
 
 
-def _update(project: Project, stage: StageSpec, lock: StageLock, rev: str | None, how: How, on_event: OnEvent) -> bool:
+def update_one(
+    project: Project, stage: StageSpec, lock: StageLock, rev: str | None, how: How, on_event: OnEvent
+) -> bool:
     """Whether an import had to change; then it has."""
     workspace = Workspace(project, on_event)
     relpath = stage.relpath(stage.outs[0].path)
@@ -308,7 +290,7 @@ def _update(project: Project, stage: StageSpec, lock: StageLock, rev: str | None
         if how.to_remote:
             raise UsageError(f"'{stage.file}' is of a repository, whose data stays there", hint="leave out --to-remote")
         wanted = Origin(origin.url, origin.path, rev or origin.rev, origin.rev_lock, origin.settings)
-        with _opened(project, wanted, wanted.rev, on_event, bases=_bases(project, stage)) as holdings:
+        with opening(project, wanted, wanted.rev, on_event, bases=bases(project, stage)) as holdings:
             new = wanted.at(holdings.other.sha)
             if new == origin and whole:
                 return False
@@ -324,7 +306,7 @@ def _update(project: Project, stage: StageSpec, lock: StageLock, rev: str | None
         place = os.path.join(project.home.root, stage.wdir)
         with addresses.opened(before.path, project, cwd=place, options=options) as address:
             now = address.record(before.path, project)
-            if _same(before, now) and whole:
+            if is_same(before, now) and whole:
                 return False
             on_event(Note(f"importing '{before.path}' to '{relpath}'"))
             dep, entry = _from_address(project, address, before.path, how, on_event)
@@ -334,7 +316,7 @@ def _update(project: Project, stage: StageSpec, lock: StageLock, rev: str | None
     return True
 
 
-def _same(before: LockEntry, now: LockEntry) -> bool:
+def is_same(before: LockEntry, now: LockEntry) -> bool:
     bare = {key: value for key, value in before.extra.items() if key != "fs_config"}
     ours = before.entry.oid if before.entry else None
     theirs = now.entry.oid if now.entry else None
@@ -357,181 +339,13 @@ def _replace(
             )
     project.store().flush()
     record.hide(project, stage)
-    out = _out(project, stage.outs[0].path, entry)
+    out = recorded_as(project, stage.outs[0].path, entry)
     if entry is None:
         workspace.restore(relpath, None)
     record.write(project, [(stage, StageLock(None, (dep,), {}, (out,)))])
     if entry is not None and in_workspace:
         workspace.restore(relpath, entry)
     project.statcache.save()
-
-
-# -- fetching again, completing --------------------------------------------------------------------------------------
-
-
-def bring(
-    project: Project,
-    pipeline: Pipeline,
-    relpaths: Iterable[str],
-    *,
-    partial: bool = True,
-    max_size_bytes: int | None = None,
-    jobs: int | None = None,
-    on_event: OnEvent = null,
-) -> Report:
-    """Fetches imports from where they came: repositories' that the cache lacks and, with ``partial``, those that were
-    never downloaded, whose records are completed.
-
-    What cannot be had is in the report. Each repository and commit is opened once.
-    """
-    chosen = set(relpaths)
-    workspace = Workspace(project, on_event)
-    repos: dict[str, tuple[Origin, list[tuple[StageSpec, StageLock]]]] = {}
-    report = Report()
-    for stage, lock in _imports(pipeline):
-        relpath = stage.relpath(stage.outs[0].path)
-        entry = lock.outs[0].entry if lock.outs else None
-        if relpath not in chosen or (entry is not None and workspace.cached(entry)) or not (entry or partial):
-            continue
-        if max_size_bytes is not None and entry is not None and (entry.size or 0) > max_size_bytes:
-            continue
-        origin = origin_of(project, stage, lock)
-        if entry is None and lockfile.is_unresolved(lock.deps[0]):
-            report += Report(failed=(f"{relpath}: it was never imported; now: pyexp update {stage.file}",))
-        elif origin is not None:
-            try:
-                seen = origin.seen_from(_bases(project, stage))
-            except RemoteError as error:
-                report += Report(failed=(f"{relpath}: {error}",))
-                continue
-            repos.setdefault(seen.key(seen.rev_lock), (seen, []))[1].append((stage, lock))
-        elif entry is None:
-            report += _attempt(relpath, functools.partial(_complete, project, stage, lock, jobs, on_event))
-    for origin, group in repos.values():
-        report += _bring_group(project, origin, group, jobs, on_event)
-    return report
-
-
-def _imports(pipeline: Pipeline) -> Iterable[tuple[StageSpec, StageLock]]:
-    for address, stage in pipeline.stages.items():
-        if stage.is_import:
-            yield stage, pipeline.lock(address)
-
-
-def _attempt(relpath: str, work: Callable[[], tuple[int, int]]) -> Report:
-    try:
-        count, size = work()
-    except PyexpError as error:
-        return Report(failed=(f"{relpath}: {error}",))
-    return Report(count, size)
-
-
-def _complete(
-    project: Project, stage: StageSpec, lock: StageLock, jobs: int | None, on_event: OnEvent
-) -> tuple[int, int]:
-    """Downloads a URL's import that was only looked at; raises PyexpError when it is not what it was then."""
-    before = lock.deps[0]
-    place = os.path.join(project.home.root, stage.wdir)
-    with addresses.opened(before.path, project, cwd=place, options=before.extra.get("fs_config")) as address:
-        if not _same(before, address.record(before.path, project)):
-            raise PyexpError(
-                f"what is at '{before.path}' has changed since", hint=f"take it as it is: pyexp update {stage.file}"
-            )
-        content = address.keep(project.store(), project=project, jobs=jobs, on_event=on_event)
-    return _recorded_now(project, stage, lock, content)
-
-
-def _recorded_now(project: Project, stage: StageSpec, lock: StageLock, content: Content) -> tuple[int, int]:
-    """Completes a partial import's record; returns how many files and bytes it has."""
-    project.store().flush()
-    out = _out(project, stage.outs[0].path, content.entry)
-    record.write(project, [(stage, StageLock(None, lock.deps, {}, (out,)))])
-    return content.entry.nfiles or 1, content.entry.size or 0
-
-
-def _bring_group(
-    project: Project,
-    origin: Origin,
-    group: Sequence[tuple[StageSpec, StageLock]],
-    jobs: int | None,
-    on_event: OnEvent,
-) -> Report:
-    report = Report()
-    try:
-        with _opened(project, origin, origin.rev_lock, on_event, jobs=jobs) as holdings:
-            for stage, lock in group:
-                relpath = stage.relpath(stage.outs[0].path)
-                report += _attempt(relpath, functools.partial(_bring, project, holdings, stage, lock))
-    except PyexpError as error:
-        for stage, _ in group:
-            report += Report(failed=(f"{stage.relpath(stage.outs[0].path)}: {error}",))
-    return report
-
-
-def _bring(project: Project, holdings: Holdings, stage: StageSpec, lock: StageLock) -> tuple[int, int]:
-    recorded = lock.outs[0].entry if lock.outs else None
-    store: LocalStore = project.store(recorded.oid.algo if recorded else None)
-    content = holdings.keep(holdings.at(lock.deps[0].path), store, lock.deps[0].path)
-    if recorded is None:
-        return _recorded_now(project, stage, lock, content)
-    store.flush()
-    if content.entry.oid != recorded.oid:
-        raise PyexpError(
-            f"the repository at {(holdings.other.sha or '')[:7]} has other data than {stage.file} records",
-            hint=f"take what it has: pyexp update {stage.file}",
-        )
-    return content.entry.nfiles or 1, content.entry.size or 0
-
-
-# -- status ----------------------------------------------------------------------------------------------------------
-
-
-def reasons(
-    project: Project, stages: Iterable[tuple[StageSpec, StageLock]], on_event: OnEvent = null
-) -> dict[str, list[plan.Reason]]:
-    """What ``status`` says of imports besides their outputs: by address, newer commits and records that were edited.
-
-    Repositories are asked once each; one that cannot be asked is told of, and passed over.
-    """
-    found: dict[str, list[plan.Reason]] = {}
-    asked: dict[str, str | None] = {}
-    for stage, lock in stages:
-        if not stage.is_import:
-            continue
-        if checksum_changed(project, stage):
-            found.setdefault(stage.address, []).append(plan.Reason("always", "changed checksum"))
-        origin = origin_of(project, stage, lock)
-        if origin is None and not stage.frozen and _is_newer(project, stage, lock, on_event):
-            found.setdefault(stage.address, []).insert(0, plan.Reason("deps", "modified", stage.deps[0]))
-        if origin is None or origin.rev_lock is None:
-            continue
-        key = f"{origin.key(origin.rev)} {stage.wdir}"
-        if key not in asked:
-            asked[key] = _latest(project, stage, origin, on_event)
-        if asked[key] not in (None, origin.rev_lock):
-            reason = plan.Reason("deps", "update available", f"{origin.path} ({origin.url})")
-            found.setdefault(stage.address, []).insert(0, reason)
-    return found
-
-
-def _is_newer(project: Project, stage: StageSpec, lock: StageLock, on_event: OnEvent) -> bool:
-    """Whether there is something else at an import's URL now."""
-    before = lock.deps[0]
-    place = os.path.join(project.home.root, stage.wdir)
-    try:
-        with addresses.opened(before.path, project, cwd=place, options=before.extra.get("fs_config")) as address:
-            return not _same(before, address.record(before.path, project))
-    except PyexpError as error:
-        on_event(Note(f"'{before.path}' cannot be looked at: {error}", "warning"))
-        return False
-
-
-def _latest(project: Project, stage: StageSpec, origin: Origin, on_event: OnEvent) -> str | None:
-    try:
-        return elsewhere.current(project, origin.seen_from(_bases(project, stage)))
-    except PyexpError as error:
-        on_event(Note(f"'{origin.url}' cannot be looked at: {error}", "warning"))
-        return None
 
 
 def checksum_changed(project: Project, stage: StageSpec) -> bool:
@@ -546,14 +360,14 @@ def checksum_changed(project: Project, stage: StageSpec) -> bool:
 # -- opening ---------------------------------------------------------------------------------------------------------
 
 
-def _bases(project: Project, stage: StageSpec) -> list[str]:
+def bases(project: Project, stage: StageSpec) -> list[str]:
     """Where a relative URL may be seen from: the file's directory, or (as DVC takes it) where the user stood once."""
     root = os.fspath(project.home.root)
     return [os.path.join(root, stage.wdir), root]
 
 
 @contextmanager
-def _opened(
+def opening(
     project: Project,
     origin: Origin,
     rev: str | None,

@@ -229,9 +229,9 @@ class _Run:
 
     def brought(self, stage: StageSpec, lock: StageLock) -> StageLock:
         """An import's record once its data is here, as far as that is repro's to see to."""
-        from pyexp.pipeline import imports  # only a project with imports pays for it
+        from pyexp.pipeline import reimport  # only a project with imports pays for it
 
-        if not imports.refresh(self.project, stage, lock, pull=self.options.pull, on_event=self.on_event):
+        if not reimport.refresh(self.project, stage, lock, pull=self.options.pull, on_event=self.on_event):
             return lock
         self.result.written.append(stage.file)
         self.workspace.forget(stage.relpath(out.path) for out in stage.outs)

@@ -11,7 +11,7 @@ import yaml
 from functional.conftest import Space
 from functional.test_remotes import control, forget, ok, refused
 from functional.test_share_experiments import served, served_by_git
-from servers import KEY, PASSWORD, SECRET, USER, s3, web, webdav
+from servers import FRESH, KEY, PASSWORD, SECRET, USER, s3, web, webdav
 
 import pyexp
 from pyexp.git import repo, user
@@ -550,11 +550,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             yield _Place(Space(top), url)
     elif request.param == "s3":
         pytest.importorskip("obstore")
-        with s3(top) as url:
+        with s3(top, more=FRESH) as url:
             secret = (f"access_key_id={KEY}", f"secret_access_key={SECRET}", "region=us-east-1")
             yield _Place(Space(top / "bucket"), "s3://bucket", (f"endpointurl={url}", *secret))
     else:
-        with webdav(top) as url:
+        with webdav(top, FRESH) as url:
             yield _Place(Space(top / "sub"), url, (f"user={USER}", f"password={PASSWORD}"))
 
 
