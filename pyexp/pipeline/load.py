@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from pyexp.durable import TMP_PREFIX
 from pyexp.errors import FormatError, PyexpError
 from pyexp.formats import dvcyaml, lockfile
 from pyexp.model import OutSpec, PipelineFile, StageLock, StageSpec
@@ -99,6 +100,8 @@ class WorkspaceReader:
                             below.append(name)
                     elif name == PIPELINE_FILE or (name.endswith(".dvc") and len(name) > 4):
                         names.append(name)
+                    elif name[: len(TMP_PREFIX)] == TMP_PREFIX:
+                        self._project.litter.append(entry.path)
             prefix = f"{directory}/" if directory else ""
             found.extend(prefix + name for name in names if not ignored(prefix + name, False))
             pending.extend(
