@@ -10,18 +10,65 @@ import errno
 import os
 import stat
 import time
+import zlib
+from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 # Temporary names all start with this, so that every reader can skip them and every cleaner can find them.
 TMP_PREFIX = ".pyexp-tmp-"
+# What is older than this is nobody's, wherever it was written.
+LITTER_SECONDS = 3600.0
 
 
 def temporary_name(directory: str) -> str:
-    """A fresh path in ``directory`` for a file that is still being written."""
+    """A fresh path in ``directory`` for a file that is still being written; it tells who writes."""
     # Joined by hand: this runs for each of many small files.
     between = "" if not directory or directory.endswith(os.sep) else os.sep
-    return f"{directory}{between}{TMP_PREFIX}{os.getpid()}-{time.monotonic_ns():x}-{os.urandom(4).hex()}"
+    owner = f"{os.getpid()}-{''.join(_realm())}"
+    return f"{directory}{between}{TMP_PREFIX}{owner}-{time.monotonic_ns():x}-{os.urandom(4).hex()}"
+
+
+@cache
+def _realm() -> tuple[str, str, str]:
+    """Where our process numbers mean something: this machine, since it was started, in this container."""
+    boot, namespace = b"", ""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+        namespace = str(os.stat("/proc/self/ns/pid").st_ino)
+    parts = (
+        (os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")).encode(),
+        boot,
+        namespace.encode(),
+    )
+    host, start, container = (f"{zlib.crc32(part):08x}" for part in parts)
+    return host, start, container
+
+
+def is_left_behind(name: str) -> bool:
+    """Whether a temporary file's writer is known to be dead; not known is not dead."""
+    pid, _, rest = name.removeprefix(TMP_PREFIX).partition("-")
+    realm = rest.partition("-")[0]
+    if len(realm) != 24 or not pid.isdigit():
+        return False
+    host, start, container = _realm()
+    if realm[:8] != host:
+        return False
+    if realm[8:16] != start:
+        return True  # written before this machine was started again
+    return realm[16:] == container and not lives(int(pid))
+
+
+def lives(pid: int) -> bool:
+    """Whether there is a process of that number on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
 
 
 def sync_directory(directory: str) -> None:
@@ -33,6 +80,7 @@ def sync_directory(directory: str) -> None:
         os.fsync(fd)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            error.filename = directory
             raise
     finally:
         os.close(fd)
@@ -54,8 +102,8 @@ def write_file(path: str | os.PathLike[str], data: bytes | str, *, mode: int | N
             mode = stat.S_IMODE(os.stat(target).st_mode)
     temporary = temporary_name(directory)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    fd = os.open(temporary, flags, 0o666)
     try:
+        fd = os.open(temporary, flags, 0o666)
         try:
             _write_all(fd, raw)
             if mode is not None and hasattr(os, "fchmod"):
@@ -65,9 +113,11 @@ def write_file(path: str | os.PathLike[str], data: bytes | str, *, mode: int | N
         finally:
             os.close(fd)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = target, None
         raise
     if sync:
         sync_directory(directory)
@@ -96,11 +146,19 @@ def read_file(path: str | os.PathLike[str]) -> bytes | None:
         return file.read()
 
 
-def remove_litter(directory: str, older_than_seconds: float = 3600.0) -> None:
+def remove_litter(directory: str) -> None:
     """Removes temporary files in ``directory`` that a dead process left behind."""
-    limit = time.time() - older_than_seconds
-    with suppress(OSError), os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.name.startswith(TMP_PREFIX) and entry.stat(follow_symlinks=False).st_mtime < limit:
-                with suppress(OSError):
-                    Path(entry.path).unlink()
+    with suppress(OSError):
+        names = [name for name in os.listdir(directory) if name.startswith(TMP_PREFIX)]
+        remove_left_behind(os.path.join(directory, name) for name in names)
+
+
+def remove_left_behind(paths: Iterable[str], *, ours: bool = False) -> None:
+    """Removes those of some temporary files whose writers are dead, and (``ours``) those this process has left."""
+    own = f"{TMP_PREFIX}{os.getpid()}-{''.join(_realm())}-" if ours else None
+    for path in paths:
+        with suppress(OSError):
+            name = os.path.basename(path)
+            known = is_left_behind(name) or (own is not None and name.startswith(own))
+            if known or os.lstat(path).st_mtime < time.time() - LITTER_SECONDS:
+                os.unlink(path)

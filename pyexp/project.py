@@ -92,6 +92,8 @@ class Project:
         # Asks the user for a secret, by its name; None where nobody can answer.
         self.ask: Callable[[str], str] | None = None
         self._stores: dict[str, LocalStore] = {}
+        # Temporary files that were seen on the way; whoever takes the lock to write removes what dead processes left.
+        self.litter: list[str] = []
 
     def __repr__(self) -> str:
         return f"Project({str(self.root)!r}, {self.kind.name})"
@@ -289,7 +291,25 @@ class Project:
 
         path = self.control / self.kind.lock
         with mutex.locked(path, timeout=timeout, what="the project's lock", on_wait=waiting):
+            durable.remove_left_behind(self.litter)
+            self.litter.clear()
             yield
+
+    def sweep(self) -> None:
+        """Removes what dead processes were writing where pyexp keeps its own things, objects excepted."""
+        durable.remove_left_behind(self.litter)
+        self.litter.clear()
+        durable.remove_litter(str(self.control))
+        workspaces = str(self.scratch / "work")
+        for top in (self.scratch, self.cache_dir / "runs"):
+            for directory, below, _ in os.walk(top):
+                if directory == workspaces:
+                    below.clear()
+                durable.remove_litter(directory)
+        if self.git is not None:
+            from pyexp.git import lockfile  # seam: see Project.git
+
+            lockfile.sweep(self.git)
 
     def workspace_copy(self, root: Path, statcache: Path) -> Project:
         """This project as it stands in a temporary workspace whose git tree starts at ``root``."""

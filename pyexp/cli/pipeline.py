@@ -93,8 +93,10 @@ def _stage_add(args: Namespace, console: Console) -> int:
             known = file in (pipeline := open_workspace(project)).files and args.name in pipeline.files[file].stages
             new = dvcyaml.add_stage(text, file, spec, force=args.force)
             _check_with(where, file, new)
-            project.write_text(file, new)
+        # Before dvc.yaml: a stage that is there cannot be added again, to do what was left.
         hidden = record.hide(project, spec)
+        with project.lock(console.event):
+            project.write_text(file, dvcyaml.add_stage(project.read_text(file), file, spec, force=args.force))
         console.info(f"{'Modified' if known else 'Added'} stage '{args.name}' in '{PIPELINE_FILE}'")
         if args.run_now:
             repro.repro(project, repro.Options(targets=(args.name,), cwd=where.cwd), on_event=console.event)

@@ -249,6 +249,9 @@ def gc_cache(
         keep, _ = transfer.reachable(store, [entry for entry in entries if entry.oid.algo == algo])
         keep |= (also_keep or {}).get(algo, set())
         removed[algo] = transfer.collect_garbage(store, keep, newer_than=began, dry=dry)
+    if not dry:
+        run.forget_orphans(project)
+        project.sweep()
     return removed
 
 

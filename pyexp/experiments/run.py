@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +170,7 @@ def enqueue(project: Project, request: Request, env: Mapping[str, str] | None = 
     baseline = names.baseline_of(project)
     combinations = override.expand(request.overrides) if request.overrides else [()]
     queue = Queue(project)
-    with mutex.locked(project.scratch / "queue.lock", what="the queue"):
+    with _queue_locked(project):
         reserved = queue.reserved()
         planned: list[Request] = []
         for number, combination in enumerate(combinations, 1):
@@ -184,7 +184,26 @@ def enqueue(project: Project, request: Request, env: Mapping[str, str] | None = 
         tasks = [capture(project, one, baseline, named=request.name is not None, env=env) for one in planned]
         _keep(project.require_git(), tasks)
         queue.put(tasks)
+        _drop_orphans(project, queue)
     return tasks
+
+
+def forget_orphans(project: Project) -> None:
+    """Lets go of what was captured for tasks that are not in the queue: who put or removed them was killed at it."""
+    if project.git is not None and refs.read(project.git, TASK_REFS):
+        with _queue_locked(project):
+            _drop_orphans(project, Queue(project))
+
+
+def _drop_orphans(project: Project, queue: Queue) -> None:
+    repo = project.require_git()
+    held = refs.read(repo, TASK_REFS)
+    needed = queue.ids("queued", "running", "failed")
+    refs.delete_many(repo, {name: sha for name, sha in held.items() if name.removeprefix(TASK_REFS) not in needed})
+
+
+def _queue_locked(project: Project) -> AbstractContextManager[int]:
+    return mutex.locked(project.home.scratch / "queue.lock", what="the queue")
 
 
 def _keep(repo: Repo, tasks: Iterable[Task]) -> None:

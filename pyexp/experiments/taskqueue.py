@@ -102,6 +102,12 @@ class Queue:
                     found.append((state, task))
         return found
 
+    def ids(self, *states: State) -> set[str]:
+        """The ids of tasks in some states, by the names of their files."""
+        # Twice, so that one that moves from a state not looked at yet to one that was is seen all the same.
+        files = [name for state in (*states, *states) for name in self._files(state)]
+        return {name.partition("-")[2].partition("@")[0] for name in files}
+
     def reserved(self) -> set[str]:
         """Names that tasks not yet finished will have."""
         return {task.name for _, task in self.tasks("queued", "running")}

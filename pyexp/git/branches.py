@@ -103,8 +103,7 @@ def _target(repo: Repo, name: str) -> tuple[str, str]:
     if len(tracked) == 1:
         full, sha = tracked[0]
         refs.create(repo, ref, sha)
-        repo.set_config(f"branch.{name}.remote", full.split("/")[2])
-        repo.set_config(f"branch.{name}.merge", ref)
+        config.set_values(repo, {f"branch.{name}.remote": full.split("/")[2], f"branch.{name}.merge": ref})
         return ref, sha
     sha = repo.resolve(name)
     return sha, sha

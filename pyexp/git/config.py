@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dulwich.config import ConfigFile, StackedConfig
 
 from pyexp import durable
 from pyexp.errors import GitError
+from pyexp.git import lockfile
 from pyexp.model import Identity
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _IDENTITY_HINT = (
 )
 # An experiment must not fail for want of a name; only `pyexp git commit` insists on one.
 NOBODY = Identity("pyexp", "pyexp@localhost")
+WAIT_SECONDS = 10.0
 _TRUE = frozenset({"true", "yes", "on", "1", ""})
 
 
@@ -79,16 +81,38 @@ def get_bool(repo: Repo, key: str, default: bool = False) -> bool:
 
 def set_value(repo: Repo, key: str, value: str | None, *, everywhere: bool = False) -> None:
     """Sets (None: removes) a setting of the repository, or (``everywhere``) of the user; raises GitError for bad keys."""
-    section, name = split_key(key)
-    path = _user_file() if everywhere else os.path.join(repo.commondir, "config")
-    file = _file(path)
-    if value is None:
-        with suppress(KeyError):
-            file.remove(section, name)
-    else:
-        file.set(section, name, value.encode("utf-8", "surrogateescape"))
-    _write(file, path)
+    if not everywhere:
+        set_values(repo, {key: value})
+        return
+    path = _user_file()
+    _write(_changed(_file(path), {key: value}), path)
     repo.forget_config()
+
+
+def set_values(repo: Repo, changes: Mapping[str, str | None]) -> None:
+    """Sets several settings of the repository in one step; raises GitError for bad keys."""
+    with _locked(repo) as path:
+        _write(_changed(_file(path), changes), path)
+    repo.forget_config()
+
+
+def _changed(file: ConfigFile, changes: Mapping[str, str | None]) -> ConfigFile:
+    for key, value in changes.items():
+        section, name = split_key(key)
+        if value is None:
+            with suppress(KeyError):
+                file.remove(section, name)
+        else:
+            file.set(section, name, value.encode("utf-8", "surrogateescape"))
+    return file
+
+
+@contextmanager
+def _locked(repo: Repo) -> Iterator[str]:
+    """The repository's own file, which nobody else changes meanwhile: git takes the same lock."""
+    path = os.path.join(repo.commondir, "config")
+    with lockfile.writing(repo, "config"), lockfile.held(repo, path, wait=WAIT_SECONDS):
+        yield path
 
 
 def _user_file() -> str:
@@ -99,13 +123,13 @@ def _user_file() -> str:
 
 def remove_section(repo: Repo, section: tuple[str, ...]) -> bool:
     """Removes a whole section of the repository's own configuration; returns whether there was one."""
-    path = os.path.join(repo.commondir, "config")
-    file = _file(path)
     raw = tuple(part.encode("utf-8", "surrogateescape") for part in section)
-    if raw not in file:
-        return False
-    del file[raw]
-    _write(file, path)
+    with _locked(repo) as path:
+        file = _file(path)
+        if raw not in file:
+            return False
+        del file[raw]
+        _write(file, path)
     repo.forget_config()
     return True
 

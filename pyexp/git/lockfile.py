@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +74,24 @@ def written(repo: Repo, data: bytes) -> str:
             os.unlink(temporary)
         raise
     return temporary
+
+
+def sweep(repo: Repo) -> None:
+    """Removes what killed pyexp processes left in the repository: their lock files would stop git, too."""
+    with writing(repo), writing(repo, "index"), writing(repo, "config"):
+        durable.remove_litter(str(repo.commondir))
+        durable.remove_litter(str(_own(repo)))
+        for top in dict.fromkeys((repo.commondir, repo.gitdir)):
+            _remove_marked(os.path.join(top, name) for name in os.listdir(top))
+        for directory, _, names in os.walk(os.path.join(repo.commondir, "refs")):
+            _remove_marked(os.path.join(directory, name) for name in names)
+
+
+def _remove_marked(paths: Iterable[str]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            if path.endswith(".lock") and durable.read_file(path) == MARK:
+                os.unlink(path)
 
 
 def _own(repo: Repo) -> Path:

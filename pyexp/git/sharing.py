@@ -29,8 +29,7 @@ def add_remote(repo: Repo, name: str, url: str) -> None:
         raise GitError(f"'{name}' cannot be a remote's name", hint="use letters, digits, '-', '_', '.'")
     if config.get(repo, f"remote.{name}.url") is not None:
         raise GitError(f"there is a remote '{name}' already", hint=f"remove it first: pyexp git remote remove {name}")
-    repo.set_config(f"remote.{name}.url", url)
-    repo.set_config(f"remote.{name}.fetch", f"+refs/heads/*:refs/remotes/{name}/*")
+    config.set_values(repo, {f"remote.{name}.url": url, f"remote.{name}.fetch": f"+refs/heads/*:refs/remotes/{name}/*"})
 
 
 def remove_remote(repo: Repo, name: str) -> None:
@@ -97,8 +96,7 @@ def _fill(repo: Repo, url: str, depth: int | None) -> None:
 
 def _track(repo: Repo, branch: str, remote: str) -> None:
     if config.get(repo, f"branch.{branch}.remote") is None:
-        repo.set_config(f"branch.{branch}.remote", remote)
-        repo.set_config(f"branch.{branch}.merge", f"refs/heads/{branch}")
+        config.set_values(repo, {f"branch.{branch}.remote": remote, f"branch.{branch}.merge": f"refs/heads/{branch}"})
 
 
 def _branch(repo: Repo, branch: str | None) -> str:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
+from pyexp import durable
 from pyexp.errors import MissingObject, UnsafeCheckout
 from pyexp.events import OnEvent, null
 from pyexp.model import Content
 from pyexp.objects import build
 from pyexp.objects.actions import Action, Changes, files_of, obstacles, plan, some, unsaved
 from pyexp.objects.intake import explained
-from pyexp.objects.places import Places, sweep
+from pyexp.objects.places import Places
 from pyexp.objects.scan import scan
 from pyexp.objects.statcache import StatCache
 from pyexp.objects.store import LocalStore
@@ -64,9 +64,11 @@ def checkout(
         _require(path, actions, store)
         again = _unchanged(want, actions) if relink else ()
         if not actions and not again and not linked and _is_settled(want, have):
+            _tidy(path, litter)
             return Changes()
         with explained(path):
             _tidy(path, litter)
+            durable.remove_litter(os.path.dirname(path))
             if linked:
                 place = places.get("")
                 os.unlink(place.prefix + os.path.basename(path), dir_fd=place.fd)
@@ -119,12 +121,7 @@ def _is_settled(want: Content | None, have: Content | None) -> bool:
 
 def _tidy(path: str, litter: Iterable[str]) -> None:
     """Removes what an interrupted check-out has left, so that it keeps no directory from being removed."""
-    for relpath in litter:
-        directory, name = os.path.split(os.path.join(path, relpath))
-        sweep(directory, (name,))
-    above = os.path.dirname(path)
-    with suppress(FileNotFoundError):
-        sweep(above, os.listdir(above))
+    durable.remove_left_behind((os.path.join(path, relpath) for relpath in litter), ours=True)
 
 
 def _refuse(path: str, root: str, lost: Sequence[str]) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
-from pyexp.durable import TMP_PREFIX
 from pyexp.errors import StoreError, UnsafeCheckout
 
 _BY_FD = {os.open, os.mkdir, os.unlink, os.rename, os.stat, os.rmdir} <= os.supports_dir_fd
@@ -99,27 +97,6 @@ class Places:
         with suppress(FileExistsError):
             os.mkdir(part, dir_fd=fd)
         return os.open(part, _FLAGS, dir_fd=fd)
-
-
-def sweep(directory: str, names: Iterable[str]) -> None:
-    """Removes temporary files that no living process writes any more: a dead one's, and this one's (they are leftovers)."""
-    for name in names:
-        if name.startswith(TMP_PREFIX):
-            owner = name[len(TMP_PREFIX) :].partition("-")[0]
-            if not owner.isdigit() or int(owner) == os.getpid() or not lives(int(owner)):
-                with suppress(OSError):
-                    os.unlink(os.path.join(directory, name))
-
-
-def lives(pid: int) -> bool:
-    """Whether there is a process of that number on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        pass
-    return True
 
 
 def remove_empty(path: str) -> bool:

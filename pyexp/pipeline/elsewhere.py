@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from pyexp import durable
 from pyexp import project as projects
+from pyexp.durable import lives
 from pyexp.errors import BadRevision, NoGitRepo, PyexpError, RemoteError
 from pyexp.events import Note, OnEvent, null
 from pyexp.formats import config as config_format
 from pyexp.git import refs
 from pyexp.git import repo as repository
-from pyexp.objects.places import lives
 from pyexp.pipeline.load import CommitReader, Pipeline, WorkspaceReader, load, parsing_options
 from pyexp.pipeline.origins import SHA, Origin, Settings, local_path
 from pyexp.project import DVC, PYEXP, Project

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from pyexp.durable import TMP_PREFIX
 from pyexp.errors import FormatError, PyexpError
 from pyexp.formats import dvcyaml, lockfile
 from pyexp.model import OutSpec, PipelineFile, StageLock, StageSpec
@@ -86,7 +87,8 @@ class WorkspaceReader:
         while pending:
             directory = pending.pop()
             path = self._project.path(directory) if directory else str(self._project.root)
-            names, below = known.recall(directory, path, partial(_interesting, path, top=not directory))
+            names, below, litter = known.recall(directory, path, partial(_interesting, path, top=not directory))
+            self._project.litter.extend(os.path.join(path, name) for name in litter)
             prefix = f"{directory}/" if directory else ""
             found.extend(prefix + name for name in names if not ignored(prefix + name, False))
             pending.extend(
@@ -98,21 +100,24 @@ class WorkspaceReader:
 
 
 def _interesting(path: str, *, top: bool) -> list[list[str]]:
-    """The pipeline files in a directory, and the directories to look into; none of another project's."""
+    """The pipeline files in a directory, the directories to look into, and temporary files; none of another project's."""
     below: list[str] = []
     names: list[str] = []
+    litter: list[str] = []
     with os.scandir(path) as entries:
         for entry in entries:
             name = entry.name
             if entry.is_dir(follow_symlinks=False):
                 if name in (".pyexp", ".dvc"):
                     if not top:
-                        return [[], []]
+                        return [[], [], []]
                 elif name != ".git":
                     below.append(name)
             elif name == PIPELINE_FILE or (name.endswith(".dvc") and len(name) > 4):
                 names.append(name)
-    return [names, below]
+            elif name.startswith(TMP_PREFIX):
+                litter.append(name)
+    return [names, below, litter]
 
 
 class CommitReader:

@@ -56,11 +56,13 @@ def move(project: Project, source: str, destination: str, *, cwd: str = "") -> M
         shutil.move(project.path(todo.old), project.path(todo.new))
     with project.lock():
         project.write_text(todo.moved.file, todo.text)
-        if todo.moved.file != todo.stage.file:
-            os.unlink(project.path(todo.stage.file))
     if cached:
         record.unignore_in_git(project, todo.old)
         files.update((posixpath.join(posixpath.dirname(path), ".gitignore"), None) for path in (todo.old, todo.new))
+    # Last: as long as the old file is there, the same call completes the move.
+    if todo.moved.file != todo.stage.file:
+        with project.lock():
+            os.unlink(project.path(todo.stage.file))
     return Moved(todo.old, todo.new, tuple(files))
 
 

@@ -122,7 +122,7 @@ def test_a_lock_that_a_killed_pyexp_left_is_taken_away(repo: Repo, name: str) ->
     index.write_index(repo, [])
     assert refs.read(repo) == {"refs/heads/main": B}
     assert not list(repo.commondir.glob("*.lock")) and not list(repo.commondir.glob("refs/**/*.lock"))
-    assert {path.name for path in (repo.commondir / "pyexp").iterdir()} == {"refs.lock", "index.lock"}
+    assert {path.name for path in (repo.commondir / "pyexp").iterdir()} == {"refs.lock", "index.lock", "config.lock"}
 
 
 def test_the_lock_of_others_is_waited_for_and_never_removed(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
