@@ -96,6 +96,26 @@ def read_file(path: str | os.PathLike[str]) -> bytes | None:
         return file.read()
 
 
+def is_litter(path: str, stale_seconds: float, quiet_seconds: float = 60.0) -> bool:
+    """Whether a temporary file belongs to nobody any more: old, or quiet and its process dead."""
+    try:
+        age = time.time() - os.lstat(path).st_mtime
+    except OSError:
+        return False
+    if age > stale_seconds:
+        return True
+    pid = os.path.basename(path).removeprefix(TMP_PREFIX).partition("-")[0]
+    if age < quiet_seconds or not pid.isdigit() or os.name == "nt":
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def remove_litter(directory: str, older_than_seconds: float = 3600.0) -> None:
     """Removes temporary files in ``directory`` that a dead process left behind."""
     limit = time.time() - older_than_seconds
