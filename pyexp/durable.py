@@ -146,6 +146,13 @@ def read_file(path: str | os.PathLike[str]) -> bytes | None:
         return file.read()
 
 
+def is_litter(path: str) -> bool:
+    """Whether a temporary file belongs to nobody any more: its writer is known to be dead, or it is old."""
+    with suppress(OSError):
+        return is_left_behind(os.path.basename(path)) or os.lstat(path).st_mtime < time.time() - LITTER_SECONDS
+    return False
+
+
 def remove_litter(directory: str) -> None:
     """Removes temporary files in ``directory`` that a dead process left behind."""
     with suppress(OSError):
@@ -158,7 +165,5 @@ def remove_left_behind(paths: Iterable[str], *, ours: bool = False) -> None:
     own = f"{TMP_PREFIX}{os.getpid()}-{''.join(_realm())}-" if ours else None
     for path in paths:
         with suppress(OSError):
-            name = os.path.basename(path)
-            known = is_left_behind(name) or (own is not None and name.startswith(own))
-            if known or os.lstat(path).st_mtime < time.time() - LITTER_SECONDS:
+            if (own is not None and os.path.basename(path).startswith(own)) or is_litter(path):
                 os.unlink(path)

@@ -113,6 +113,20 @@ def add_version(parser: ArgumentParser) -> None:
 
 
 def _version(args: Namespace, console: Console) -> int:
+    print_versions(console)
+    try:
+        with opened(args) as where:
+            found = where.project
+            console.out(f"Project: {found.root} ({found.kind.control}, {found.algo})")
+            console.out(f"Cache: {found.cache_dir}, links: {', '.join(found.links)}")
+            console.out(f"Git: {found.git.gitdir if found.git else 'none'}")
+    except NotAProject:
+        console.out("Project: none here")
+    return 0
+
+
+def print_versions(console: Console) -> None:
+    """What is installed here."""
     import platform
     from importlib import metadata
 
@@ -123,15 +137,6 @@ def _version(args: Namespace, console: Console) -> int:
             console.out(f"  {name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             console.out(f"  {name} (no metadata)")
-    try:
-        with opened(args) as where:
-            found = where.project
-            console.out(f"Project: {found.root} ({found.kind.control}, {found.algo})")
-            console.out(f"Cache: {found.cache_dir}, links: {', '.join(found.links)}")
-            console.out(f"Git: {found.git.gitdir if found.git else 'none'}")
-    except NotAProject:
-        console.out("Project: none here")
-    return 0
 
 
 def add_completion(parser: ArgumentParser) -> None:

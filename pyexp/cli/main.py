@@ -86,6 +86,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "git": ("git", "a small git for machines without one: init, add, commit, log, …"),
     "config": ("admin", "read or set configuration"),
     "root": ("admin", "print the project's root"),
+    "doctor": ("doctor", "check all that a project keeps, and repair what can be"),
     "version": ("admin", "print versions and what this project uses"),
     "completion": ("admin", "print a shell's completion script"),
 }
@@ -94,7 +95,6 @@ ALIASES = {
     "mv": "move",
     "ls": "list",
     "ls-url": "list-url",
-    "doctor": "version",
     "exp rm": "exp remove",
     "exp ls": "exp list",
     "remote ls": "remote list",

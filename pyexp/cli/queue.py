@@ -29,6 +29,8 @@ def _status(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         queue = Queue(where.project)
         tasks, workers = queue.tasks(), queue.workers()
+    for damaged in queue.damaged:
+        console.warn(f"{damaged} - set it aside: pyexp doctor --repair")
     if args.json:
         data = [{"state": LABELS[state], **asdict(task)} for state, task in tasks]
         console.out(tables.to_json({"tasks": data, "workers": len(workers)}))

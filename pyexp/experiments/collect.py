@@ -7,6 +7,7 @@ directory, an append-only file of msgpack records that may be lost at any time.
 from __future__ import annotations
 
 import posixpath
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgpack
 
 from pyexp import durable, mutex
-from pyexp.errors import Locked, MissingObject, PyexpError
+from pyexp.errors import GitError, Locked, MissingObject, PyexpError
 from pyexp.experiments import names
 from pyexp.experiments.taskqueue import Queue, State
 from pyexp.formats import values
@@ -25,7 +26,7 @@ from pyexp.records import asdict, dataclass
 if TYPE_CHECKING:
     from pyexp.project import Project
 
-ROWS_VERSION = 2
+ROWS_VERSION = 3
 WORKSPACE = "workspace"
 
 
@@ -218,12 +219,41 @@ def measured(project: Project, captured: str) -> dict[str, Any]:
 # -- rows that last --------------------------------------------------------------------------------------------------
 
 
+def stored_rows(raw: bytes) -> tuple[list[tuple[str, Row]], bool]:
+    """The rows in a file's bytes, up to the first that is not whole, and whether all were.
+
+    Each record is [version, CRC-32 of the row, the row packed by itself]; a number flipped on the disk is not shown.
+    """
+    found: list[tuple[str, Row]] = []
+    unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=len(raw) + 1)
+    unpacker.feed(raw)
+    try:
+        for version, checksum, packed in unpacker:
+            if version != ROWS_VERSION or zlib.crc32(packed) != checksum:
+                return found, False
+            record = msgpack.unpackb(packed, strict_map_key=False)
+            record["dep_params"] = {file: tuple(keys) for file, keys in record["dep_params"].items()}
+            record["metric_files"] = tuple(record["metric_files"])
+            row = Row(**record)
+            found.append((row.rev, row))
+        return found, unpacker.tell() == len(raw)
+    except Exception:  # whatever a cache file holds, it is as good as none
+        return found, False
+
+
+def _packed_row(row: Row) -> bytes:
+    packed: bytes = msgpack.packb(asdict(row), default=str)
+    record: bytes = msgpack.packb((ROWS_VERSION, zlib.crc32(packed), packed))
+    return record
+
+
 class Rows:
     """Rows by commit, read through a file of records; what cannot be read there is worked out again."""
 
     def __init__(self, project: Project, *, fresh: bool = False) -> None:
         self._project = project
         self._path = project.home.scratch / "rows"
+        self._sound = True
         self._known: dict[str, Row] = {} if fresh else dict(self._stored())
         self._new: list[Row] = []
 
@@ -234,23 +264,17 @@ class Rows:
             return
         if raw is None:
             return
-        unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=len(raw) + 1)
-        unpacker.feed(raw)
-        try:
-            for version, record in unpacker:
-                if version == ROWS_VERSION:
-                    record["dep_params"] = {file: tuple(keys) for file, keys in record["dep_params"].items()}
-                    record["metric_files"] = tuple(record["metric_files"])
-                    row = Row(**record)
-                    yield row.rev, row
-        except (ValueError, TypeError, msgpack.UnpackException):
-            return  # a record that was being appended when its writer died: what follows is worked out again
+        rows, self._sound = stored_rows(raw)
+        yield from rows
 
     def get(self, sha: str) -> Row:
         if sha not in self._known:
             repo = self._project.require_git()
-            commit = repo.commit(sha)
-            row = _row(self._project, sha, CommitReader(repo, sha, self._project.prefix), commit.time)
+            try:
+                commit = repo.commit(sha)
+                row = _row(self._project, sha, CommitReader(repo, sha, self._project.prefix), commit.time)
+            except GitError as error:  # one damaged commit must not hide all others
+                row = Row(sha, error=("GitError", str(error)))
             self._known[sha] = row
             if not row.errors and row.error is None:
                 self._new.append(row)
@@ -260,12 +284,14 @@ class Rows:
         """Appends what is new; a reader that comes in between sees whole records and perhaps half of the last."""
         if not self._new:
             return
-        data = b"".join(msgpack.packb((ROWS_VERSION, asdict(row)), default=str) for row in self._new)
+        new = self._new if self._sound else list(self._known.values())
+        data = b"".join(_packed_row(row) for row in new)
         # Looking must work where nothing can be written; it only costs the same work next time.
         with (
             suppress(OSError, Locked),
             mutex.locked(self._path.with_suffix(".lock"), timeout=1, what="the row cache"),
-            self._path.open("ab") as file,
+            # What follows a damaged record is not read: the file begins again.
+            self._path.open("ab" if self._sound else "wb") as file,
         ):
             file.write(data)
         self._new = []

@@ -278,7 +278,7 @@ def _commits(project: Project, scope: CacheScope) -> list[str]:
     repo = project.git
     if repo is None:
         return []
-    wanted: dict[str, None] = {task.commit: None for _, task in Queue(project).tasks("queued", "running")}
+    wanted: dict[str, None] = {task.commit: None for _, task in Queue(project).tasks("queued", "running", strict=True)}
     wide = collect.Scope(scope.revs, scope.num, scope.all_branches, scope.all_tags, scope.all_commits)
     if scope.revs or scope.all_branches or scope.all_tags or scope.all_commits or scope.num != 1:
         wanted.update(dict.fromkeys(collect.baselines(project, wide)))

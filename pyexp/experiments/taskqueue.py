@@ -4,6 +4,9 @@
     queue/running/<when>-<id>@<worker>    claimed: the name says by whom, in the same instant
     queue/done/<when>-<id>, queue/failed/<when>-<id>
     queue/workers/<worker>                locked by the worker while it lives
+    queue/damaged/                        records that could not be read, out of the way
+
+A record is four bytes of CRC-32, then msgpack: what was flipped on the disk is not run.
 
 A worker that dies takes its lock with it; whoever looks at the queue next puts back what it held. There is no
 broker and no daemon, and nothing has to be repaired by hand.
@@ -14,6 +17,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +33,7 @@ from pyexp.records import asdict, fields, replace
 if TYPE_CHECKING:
     from pyexp.project import Project
 
-VERSION = 1
+VERSION = 2
 MAX_LOST = 3
 ORDER_FINISH, ORDER_KILL, ORDER_STOP = "finish", "kill", "stop"
 State = Literal["queued", "running", "done", "failed"]
@@ -44,6 +48,8 @@ class Queue:
 
     def __init__(self, project: Project) -> None:
         self.directory = project.home.scratch / "queue"
+        # What could not be read, for whoever wants to say so.
+        self.damaged: list[str] = []
 
     def _files(self, state: State) -> list[str]:
         with suppress(FileNotFoundError):
@@ -53,13 +59,15 @@ class Queue:
         return []
 
     def _read(self, state: State, name: str) -> Task | None:
-        """A task's record; None when it is gone (somebody moved it). One that cannot be read is set aside."""
+        """A task's record; None when it is gone (somebody moved it). Raises PyexpError when it cannot be read."""
         path = self.directory / state / name
         raw = durable.read_file(path)
         if raw is None:
             return None
         try:
-            record = msgpack.unpackb(raw)
+            if zlib.crc32(raw[4:]) != int.from_bytes(raw[:4], "little"):
+                raise ValueError("its bytes are damaged")
+            record = msgpack.unpackb(raw[4:])
             if record.pop("version") != VERSION:
                 return None
             known: dict[str, Any] = {key: value for key, value in record.items() if key in _FIELDS}
@@ -68,7 +76,7 @@ class Queue:
             return Task(**known)
         except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
             raise PyexpError(
-                f"queue record {path} cannot be read: {error}", hint=f"set it aside: mv '{path}' somewhere else"
+                f"queue record {path} cannot be read: {error}", hint="set it aside: pyexp doctor --repair"
             ) from error
 
     def put(self, tasks: Sequence[Task]) -> None:
@@ -91,13 +99,24 @@ class Queue:
             raise
         durable.sync_directory(str(directory))
 
-    def tasks(self, *states: State) -> list[tuple[State, Task]]:
-        """Every task in the given states (default: all), oldest first in each; dead workers' tasks are put back first."""
-        self.recover()
+    def tasks(self, *states: State, strict: bool = False, recover: bool = True) -> list[tuple[State, Task]]:
+        """Every task in the given states (default: all), oldest first in each; dead workers' tasks are put back first.
+
+        Records that cannot be read are left out (and named in ``damaged``); with ``strict`` they raise PyexpError.
+        """
+        if recover:
+            self.recover()
         found: list[tuple[State, Task]] = []
         for state in states or STATES:
             for name in self._files(state):
-                task = self._read(state, name)
+                try:
+                    task = self._read(state, name)
+                except PyexpError as error:
+                    if strict:
+                        raise
+                    if str(error) not in self.damaged:
+                        self.damaged.append(str(error))
+                    continue
                 if task is not None:
                     found.append((state, task))
         return found
@@ -107,6 +126,27 @@ class Queue:
         # Twice, so that one that moves from a state not looked at yet to one that was is seen all the same.
         files = [name for state in (*states, *states) for name in self._files(state)]
         return {name.partition("-")[2].partition("@")[0] for name in files}
+
+    def check(self) -> Iterator[tuple[State, str, str]]:
+        """Records that cannot be read, and running ones whose worker is dead: state, file name, what is wrong."""
+        for state in STATES:
+            for name in self._files(state):
+                try:
+                    self._read(state, name)
+                except (PyexpError, OSError) as error:
+                    yield state, name, str(error)
+                    continue
+                if state == "running" and not alive(self.directory / "workers" / name.partition("@")[2]):
+                    yield state, name, "its worker is dead"
+
+    def set_aside(self, state: State, name: str) -> Path:
+        """Moves a record that cannot be read out of the way; returns where it is now."""
+        place = self.directory / "damaged"
+        place.mkdir(parents=True, exist_ok=True)
+        target = place / f"{state}-{name}"
+        with suppress(FileNotFoundError):
+            os.replace(self.directory / state / name, target)
+        return target
 
     def reserved(self) -> set[str]:
         """Names that tasks not yet finished will have."""
@@ -133,7 +173,11 @@ class Queue:
                 os.rename(self.directory / "queued" / name, target)
             except FileNotFoundError:
                 continue  # another worker was faster
-            task = self._read("running", target.name)
+            try:
+                task = self._read("running", target.name)
+            except PyexpError:
+                self.set_aside("running", target.name)
+                continue
             if task is not None:
                 claim = Claim(self, name, target, task)
                 claim.update(started=time.time(), owner=worker.owner, phase="setup")
@@ -178,7 +222,10 @@ class Queue:
                 continue
             path = self.directory / "running" / name
             with suppress(FileNotFoundError):
-                task = self._read("running", name)
+                try:
+                    task = self._read("running", name)
+                except PyexpError:
+                    continue  # ``tasks`` says so
                 if task is None:
                     continue
                 lost = replace(task, attempt=task.attempt + 1, owner=None)
@@ -315,4 +362,5 @@ def boot_id() -> str:
 
 
 def _write(path: Path, task: Task) -> None:
-    durable.write_file(path, msgpack.packb({"version": VERSION, **asdict(task)}, default=str))
+    body = msgpack.packb({"version": VERSION, **asdict(task)}, default=str)
+    durable.write_file(path, zlib.crc32(body).to_bytes(4, "little") + body)

@@ -182,9 +182,26 @@ def _read(path: Path | None) -> dict[str, _Packed]:
     return dict(packed) if version == VERSION else {}
 
 
+def is_sound(path: Path) -> bool:
+    """Whether a file is a stat cache that can be read, or is not there."""
+    try:
+        data = durable.read_file(path)
+        if data is None:
+            return True
+        if zlib.crc32(memoryview(data)[4:]) != int.from_bytes(data[:4], "little"):
+            return False
+        version, packed = msgpack.unpackb(memoryview(data)[4:], unicode_errors="surrogateescape", use_list=False)
+        return version == VERSION and isinstance(packed, dict)
+    except Exception:  # as in _load
+        return False
+
+
 def _unpack(packed: _Packed) -> Directory:
-    seen, rows = packed
-    return Directory(msgpack.unpackb(rows, unicode_errors="surrogateescape"), seen)
+    try:
+        seen, rows = packed
+        return Directory(dict(msgpack.unpackb(rows, unicode_errors="surrogateescape")), seen)
+    except Exception:  # as in _load
+        return Directory({}, 0)
 
 
 def _worth_keeping(packed: dict[str, _Packed], today: int) -> dict[str, _Packed]:
