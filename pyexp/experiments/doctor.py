@@ -30,8 +30,6 @@ from pyexp.records import dataclass
 if TYPE_CHECKING:
     from pyexp.project import Project
 
-# A temporary file this old belongs to nobody, whatever process has its number now.
-
 
 @dataclass(frozen=True)
 class Problem:
