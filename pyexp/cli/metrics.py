@@ -61,8 +61,10 @@ def _narrowed(where: Opened, rows: list[Row], args: Namespace, kind: _Kind) -> l
             raise PyexpError(f"'{shown}' is no file of {kind} here", hint="leave out the names to see them all")
         for position, files in enumerate(found):
             if files:
-                held = {**getattr(narrowed[position], kind), **files}
                 row = narrowed[position]
+                if kind == "metrics":
+                    files = {path: values.measures(data) for path, data in files.items()}
+                held = {**getattr(row, kind), **files}
                 narrowed[position] = replace(row, params=held) if kind == "params" else replace(row, metrics=held)
     return narrowed
 
@@ -178,7 +180,7 @@ def _metrics_table(rows: Mapping[str, Row], precision: int) -> tuple[list[str], 
         for rev, row in rows.items()
         for file, data in row.metrics.items()
     ]
-    keys = sorted({key for _, _, data in flat for key, value in data.items() if not isinstance(value, list)})
+    keys = sorted({key for _, _, data in flat for key in data})
     revisions = list(rows) != [""]
     head = [*(["Revision"] if revisions else []), "Path", *keys]
     return head, [

@@ -70,7 +70,10 @@ class _Collector:
             text = self._reader.read(relpath)
             if text is None and entry is not None and not entry.oid.is_dir:
                 text = self._project.store(entry.oid.algo).read(entry.oid).decode("utf-8")
-            return None if text is None else values.load_any(text, relpath)
+            if text is None:
+                return None
+            data = values.load_any(text, relpath)
+            return {} if data is None else data
         except MissingObject:
             return None
         except (PyexpError, UnicodeDecodeError) as error:
@@ -114,7 +117,7 @@ class _Collector:
                 self.metric_files.append(file)
                 data = self._load(file, file_entry)
                 if data is not None:
-                    found[file] = data
+                    found[file] = values.measures(data)
         return found
 
     def _files(self, relpath: str, entry: Entry | None) -> Iterable[tuple[str, Entry | None]]:

@@ -174,3 +174,13 @@ def _readings(data: Any, parts: list[str], limit: int) -> list[Any]:
             if len(found) >= limit:
                 break
     return found
+
+
+def measures(data: Any) -> Any:
+    """What of a metrics file counts: numbers, text, true and false, and mappings of these; ``{}`` when nothing does."""
+    if isinstance(data, (int, float, str)):
+        return data
+    if not isinstance(data, Mapping):
+        return {}
+    found = {key: measures(item) for key, item in data.items()}
+    return {key: item for key, item in found.items() if not isinstance(item, Mapping) or item}

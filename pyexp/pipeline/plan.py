@@ -218,12 +218,12 @@ def same(recorded: Entry | None, found: Content | None) -> bool:
 def input_reasons(stage: StageSpec, lock: StageLock, observed: Observed) -> list[Reason]:
     """Why a stage must run again, as far as its command, deps and params tell (FORMATS.md §6.1)."""
     reasons: list[Reason] = []
+    if stage.always_changed or (stage.cmd is not None and not (stage.deps or stage.params or stage.outs)):
+        reasons.append(Reason("always", "always changed"))
     if stage.cmd is not None and lock.cmd is not None and stage.cmd != lock.cmd:
         reasons.append(Reason("command", "changed command"))
     if stage.frozen or stage.is_import:  # whether an import's source has changed is asked where it is
         return reasons
-    if stage.always_changed or (stage.cmd is not None and not (stage.deps or stage.params or stage.outs)):
-        return [*reasons, Reason("always", "always changed")]
     recorded = {entry.path: entry.entry for entry in lock.deps}
     for dep in stage.deps:
         if observed.deps.get(dep) is None:

@@ -15,6 +15,7 @@ from pyexp.model import Content, LockEntry, StageLock, StageSpec
 from pyexp.pipeline import plan, stagecache
 from pyexp.pipeline.load import lock_path
 from pyexp.pipeline.workspace import Workspace
+from pyexp.records import replace
 
 if TYPE_CHECKING:
     from pyexp.project import Project
@@ -43,8 +44,8 @@ def _entry(workspace: Workspace, stage: StageSpec, path: str, recorded: LockEntr
     relpath = stage.relpath(path)
     if recorded is not None and recorded.entry is not None:
         found = workspace.content(relpath, recorded.entry.oid.algo)
-        if plan.same(recorded.entry, found):
-            return recorded
+        if found is not None and plan.same(recorded.entry, found):
+            return replace(recorded, entry=found.entry)  # the same content; it may be executable now
     content = workspace.content(relpath)
     return LockEntry(path, content.entry if content is not None else None)
 

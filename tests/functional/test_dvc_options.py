@@ -52,3 +52,23 @@ def test_what_is_the_default_may_be_said(space) -> None:
     assert space.cli("--wait-for-lock", "exp", "run", "-n", "one", "-M", "words").returncode == 0
     assert space.cli("exp", "apply", "--no-force", "one").returncode == 0
     assert space.cli("exp", "clean").stdout == "Nothing to clean.\n"
+
+
+def test_a_stage_that_always_runs_says_what_else_has_changed(space) -> None:
+    space.put("dvc.yaml", "stages:\n  s:\n    cmd: cat raw.txt\n    deps: [raw.txt]\n    always_changed: true\n")
+    assert space.cli("repro").returncode == 0
+    space.put("raw.txt", "other\n")
+    space.put("dvc.yaml", space.read("dvc.yaml").replace("cmd: cat", "cmd: cat -n"))
+    assert space.json("status", "--json") == {
+        "s": [{"changed deps": {"raw.txt": "modified"}}, "always changed", "changed command"]
+    }
+    space.put("dvc.yaml", space.read("dvc.yaml") + "    frozen: true\n")
+    assert space.json("status", "--json") == {"s": ["always changed", "changed command"]}
+
+
+def test_a_dep_that_became_executable_is_recorded_as_such_when_its_stage_runs(space) -> None:
+    assert space.cli("repro").returncode == 0
+    (space.root / "raw.txt").chmod(0o755)
+    assert space.cli("repro").stdout.count("didn't change") == 2 and "isexec" not in space.read("dvc.lock")
+    assert space.cli("repro", "-f", "-s", "copy").returncode == 0
+    assert space.read("dvc.lock").count("isexec: true") == 1

@@ -132,3 +132,19 @@ def test_select(name: str, expected: Any) -> None:
 def test_missing_is_one_even_across_processes() -> None:
     assert pickle.loads(pickle.dumps(MISSING)) is MISSING
     assert not MISSING
+
+
+@pytest.mark.parametrize(
+    ("data", "counts"),
+    [
+        ({"a": 1, "b": 0, "c": "x", "d": False}, {"a": 1, "b": 0, "c": "x", "d": False}),
+        ({"none": None, "list": [1], "empty": {}, "deep": {"none": None}, "n": 1}, {"n": 1}),
+        ({"a": {"b": {"c": 0.0}}}, {"a": {"b": {"c": 0.0}}}),
+        ([1, 2], {}),
+        (None, {}),
+        (0, 0),
+        ("text", "text"),
+    ],
+)
+def test_what_of_a_metrics_file_counts(data: object, counts: object) -> None:
+    assert values.measures(data) == counts
