@@ -195,7 +195,7 @@ def _retry(args: Namespace, console: Console) -> int:
         raise UsageError("give tasks, or --failed")
     with opened(args) as where:
         tasks = detached.retry(where.project, args.task, failed=args.failed)
-    console.info(f"Put back: {', '.join(task.name for task in tasks)}" if tasks else "No task has failed.")
+    console.info(f"Queued again: {', '.join(task.name for task in tasks)}" if tasks else "No task has failed.")
     return 0
 
 
