@@ -28,7 +28,7 @@ walk(get_main_parser(), "")
 print(json.dumps(found))
 """
 
-SOON = "what concerns other repositories and remotes is not there yet"
+SOON = "not there yet"
 # Commands we do not have, by their first words.
 ABSENT = {
     "install": "git hooks are the user's to write",
@@ -40,9 +40,8 @@ ABSENT = {
     "ds": "the same",
     "import-db": "needs DVC's database packages",
     "test-db": "the same",
-    **dict.fromkeys(
-        ("artifacts", "plots", "import", "import-url", "get", "get-url", "list-url", "ls-url", "du", "update"), SOON
-    ),
+    "artifacts": SOON,
+    "plots": SOON,
     "exp exec-run": "internal to DVC",
     "exp queue-worker": "the same",
     "experiments exec-run": "the same",
@@ -51,8 +50,8 @@ ABSENT = {
 OPTIONS = {
     **{("add", option): SOON for option in ("-r", "--remote", "--remote-jobs", "--to-remote")},
     **{("data status", option): SOON for option in ("-r", "--remote", "--not-in-remote", "--no-remote-refresh")},
-    **{(name, option): SOON for name in ("list", "ls") for option in ("--config", "--remote", "--remote-config")},
     ("status", "--no-updates"): SOON,
+    ("import-url", "--version-aware"): SOON,
     ("exp rename", "-g"): "DVC takes it and renames the local experiment (FORMATS.md §7 #36)",
     ("exp rename", "--git-remote"): "the same",
     ("gc", "-p"): "other projects that share a cache: each of our projects keeps its own marks",
