@@ -1,4 +1,4 @@
-.PHONY: demo test bench lint format clean
+.PHONY: demo test torture bench lint format clean
 
 # Installs pyexp into .venv and types the tutorial's commands on the bundled example.
 demo:
@@ -7,6 +7,11 @@ demo:
 # Formatting, lints, types, import layers and all tests, in .venv.
 test:
 	bash tests/run.sh
+
+# Kills every command at every point where it changes something, and fails every system call of it: a table of what came
+# of it (docs/reliability.md). TORTURE="-e 10 add push" takes one point in ten, of some commands.
+torture:
+	cd tests && ../.venv/bin/python -m torture $(TORTURE)
 
 # Measures pyexp as users install it beside DVC (PYEXP_TEST_DVC, or dvc on the path) and the machine itself; writes
 # benchmarks/RESULTS.md.

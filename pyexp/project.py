@@ -5,6 +5,7 @@ The only place that knows both layouts (docs/design.md): ``.pyexp/`` is our own,
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -241,7 +242,9 @@ class Project:
         try:
             raw = durable.read_file(path)
         except OSError as error:
-            raise FormatError(error.strerror or str(error), path=relpath, hint="it should be a regular file") from error
+            odd = error.errno in (errno.EINVAL, errno.EISDIR)
+            hint = "it should be a regular file" if odd else None
+            raise FormatError(error.strerror or str(error), path=relpath, hint=hint) from error
         if raw is None:
             return None
         try:

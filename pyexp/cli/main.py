@@ -199,6 +199,8 @@ _MACHINE = (
     errno.EEXIST,
     errno.EINVAL,
     errno.EBUSY,
+    errno.EAGAIN,
+    errno.ENOMEM,
     getattr(errno, "EDQUOT", errno.ENOSPC),
 )
 

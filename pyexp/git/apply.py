@@ -301,9 +301,12 @@ class _Moves:
         for temporary in self._new.values():
             with suppress(OSError):
                 os.unlink(temporary)
+        # One that has an old file to come back is replaced by it, so that no name is ever without a file.
+        replaced = {target for target, _ in self._old}
         for target in reversed(self._put):
-            with suppress(OSError):
-                os.unlink(target)
+            if target not in replaced:
+                with suppress(OSError):
+                    os.unlink(target)
         for path in reversed(self._made):
             with suppress(OSError):
                 os.rmdir(path)
@@ -313,8 +316,7 @@ class _Moves:
         for target, aside in reversed(self._old):
             with suppress(OSError):
                 os.replace(aside, target)
-            # Two names of one file are left alone by a rename.
-            with suppress(OSError):
+                # Two names of one file are left alone by a rename.
                 os.unlink(aside)
 
     def finish(self, removed: Iterable[str]) -> None:

@@ -291,8 +291,11 @@ def _write_temporary(directory: str, raw: bytes) -> str:
                 view = view[os.write(fd, view) :]
         finally:
             os.close(fd)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = temporary
         raise
     return temporary
 
@@ -311,6 +314,9 @@ def _publish(written: Mapping[str, str], fsync: bool) -> None:
                 fd = os.open(temporary, os.O_RDONLY | getattr(os, "O_BINARY", 0))
                 try:
                     os.fsync(fd)
+                except OSError as error:
+                    error.filename = temporary
+                    raise
                 finally:
                     os.close(fd)
         for target, temporary in written.items():

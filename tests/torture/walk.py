@@ -254,7 +254,7 @@ class Walk:
             self.violate(strike.shown, f"exit {ran.code}: {ran.err.strip()[-600:]}")
         elif len(errors) != 1 or not errors[0].startswith("ERROR: "):
             self.violate(strike.shown, f"not one line of error: {ran.err.strip()[:400]!r}")
-        elif not re.search(r"/|'[^']+'|\w+\.\w+: ", errors[0]):
+        elif not re.search(r"/|'[^']+'|\.\w+: ", errors[0]):
             self.violate(strike.shown, f"no path in: {errors[0]}")
 
     def _look(self, where: str) -> None:
