@@ -12,6 +12,7 @@ from pyexp.cli.opening import Opened, opened
 from pyexp.cli.shared_options import add_diff_format, add_scope_options, diff_table
 from pyexp.errors import UsageError
 from pyexp.experiments import collect, selection, table
+from pyexp.paths import printable
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -166,12 +167,12 @@ def _list(args: Namespace, console: Console) -> int:
         last = None
         for exp in found:
             if args.name_only or args.sha_only:
-                console.out(exp.name if args.name_only else exp.sha)
+                console.out(printable(exp.name) if args.name_only else exp.sha)
                 continue
             if exp.baseline != last:
                 console.out(f"{repo.describe(exp.baseline) or exp.baseline[:7]}:")
                 last = exp.baseline
-            console.out(f"\t{exp.sha[:7]} [{exp.name}]")
+            console.out(f"\t{exp.sha[:7]} [{printable(exp.name)}]")
     return 0
 
 
@@ -183,7 +184,7 @@ def _list_remote(where: Opened, chosen: selection.Selection, args: Namespace, co
         if not args.name_only and exp.baseline != last:
             console.out(f"{share.title(where.project, exp.baseline)}:")
             last = exp.baseline
-        console.out(exp.name if args.name_only else f"\t{exp.name}")
+        console.out(printable(exp.name) if args.name_only else f"\t{printable(exp.name)}")
     return 0
 
 

@@ -1,14 +1,18 @@
 """Damaged files of every kind: named in one line, never passed on, and put right by ``doctor --repair`` where that can be."""
 
+import contextlib
+import io
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Space
+from functional.conftest import Space
 
 import pyexp
+from pyexp.cli.main import main
 from pyexp.experiments import doctor, manage, oplog
 from pyexp.experiments import run as running
 from pyexp.experiments.capture import Request
@@ -67,15 +71,19 @@ def manifest_of(space: Space) -> Path:
 
 
 def ask(space: Space, *args: str, ok: bool | None = None) -> str:
-    """Runs a command; whatever it says, it is no traceback and no bug, and at most one line of error."""
-    done = space.cli(*args)
-    assert done.returncode in (0, 1), f"{args}: {done.returncode} {done.stderr}"
-    assert "Traceback" not in done.stderr and "unexpected error" not in done.stderr, f"{args}: {done.stderr}"
-    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    assert len(errors) == (0 if done.returncode == 0 else 1), f"{args}: {done.stderr}"
+    """Runs a command in this process; whatever it says, it is no bug, and at most one line of error."""
+    out, err = io.StringIO(), io.StringIO()
+    before = signal.getsignal(signal.SIGTERM)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["--cd", str(space.root), *args])
+    signal.signal(signal.SIGTERM, before)
+    said = err.getvalue()
+    assert code in (0, 1), f"{args}: {code} {said}"
+    errors = [line for line in said.splitlines() if line.startswith("ERROR")]
+    assert len(errors) == (0 if code == 0 else 1), f"{args}: {said}"
     if ok is not None:
-        assert (done.returncode == 0) == ok, f"{args}: {done.returncode} {done.stdout} {done.stderr}"
-    return done.stdout + done.stderr
+        assert (code == 0) == ok, f"{args}: {code} {out.getvalue()} {said}"
+    return out.getvalue() + said
 
 
 def check(space: Space, expected: str) -> None:

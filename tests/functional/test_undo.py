@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Space
+from functional.conftest import Space
 
 import pyexp
 from pyexp.errors import ExperimentError, PyexpError, RefConflict, UnsafeCheckout
