@@ -310,7 +310,13 @@ def _push_local(repo: Repo, path: str, url: str, updates: Mapping[str, str | Non
 def _client(repo: Repo, remote: str, url: str, operation: str) -> tuple[GitClient, str]:
     username, password = credentials.find(repo, remote, url)
     client, path = get_transport_and_path(
-        url, config=repo.config, operation=operation, quiet=True, username=username, password=password
+        url,
+        config=repo.config,
+        operation=operation,
+        quiet=True,
+        username=username,
+        password=password,
+        ssh_command=os.environ.get("GIT_SSH_COMMAND"),  # dulwich itself reads core.sshCommand only
     )
     check_transport_allowed(client, repo.config)
     return client, path

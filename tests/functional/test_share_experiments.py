@@ -12,6 +12,7 @@ from pathlib import Path
 from wsgiref.simple_server import WSGIServer, make_server
 
 import pytest
+import servers
 from dulwich.repo import Repo as DulwichRepo
 from dulwich.server import DictBackend
 from dulwich.web import WSGIRequestHandlerLogger, make_wsgi_chain
@@ -271,6 +272,38 @@ def test_data_of_all_experiments(ann: Space, url: str) -> None:
     forget_cache(ann)
     assert "deleted:            model.txt" in ok(ann, "status", "-c", "--all-experiments")
     assert ok(ann, "fetch", "--all-experiments").startswith("4 files fetched")
+
+
+@pytest.mark.git
+@pytest.mark.parametrize("where", ["environment", "configuration"])
+def test_over_ssh(make: Callable[..., Space], bare: Path, tmp_path: Path, where: str) -> None:
+    pytest.importorskip("paramiko")  # makes the keys
+    space = make()
+    ok(space, "exp", "run", "-n", "one")
+    home = tmp_path / "sshd"
+    home.mkdir()
+    with servers.sshd(home) as port:
+        command = f"ssh -i {home}/.ssh/id_rsa -o UserKnownHostsFile={home}/.ssh/known_hosts -o BatchMode=yes"
+        env = {"GIT_SSH_COMMAND": command}
+        if where == "configuration":
+            subprocess.run(["git", "-C", str(space.root), "config", "core.sshCommand", command], check=True)
+            env = {}
+        url = f"ssh://127.0.0.1:{port}{bare}"
+        ok(space, "git", "remote", "add", "origin", url)
+        for words in (
+            ["git", "push", "origin"],
+            ["exp", "push", "--no-cache", "origin", "one"],
+            ["exp", "list", "origin"],
+        ):
+            done = space.cli(*words, env=env)
+            assert done.returncode == 0, done.stderr
+        assert "one" in done.stdout
+        done = space.cli("git", "clone", url, str(tmp_path / "clone"), env={"GIT_SSH_COMMAND": command})
+        assert done.returncode == 0 and (tmp_path / "clone/params.yaml").exists(), done.stderr
+        (home / ".ssh/known_hosts").write_text("")
+        done = space.cli("git", "push", "origin", env=env)
+        assert done.returncode == 1 and "Host key verification failed" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_token_is_asked_for(make: Callable[..., Space], bare: Path) -> None:
