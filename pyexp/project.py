@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from _thread import get_ident
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -93,6 +94,7 @@ class Project:
         # Asks the user for a secret, by its name; None where nobody can answer.
         self.ask: Callable[[str], str] | None = None
         self._stores: dict[str, LocalStore] = {}
+        self._lock_holder: int | None = None
         # Temporary files that were seen on the way; whoever takes the lock to write removes what dead processes left.
         self.litter: list[str] = []
 
@@ -287,7 +289,13 @@ class Project:
 
     @contextmanager
     def lock(self, on_event: OnEvent = null, timeout: float | None = 120.0) -> Iterator[None]:
-        """Holds the project's lock: for read-modify-write of its files, never while a stage's command runs."""
+        """Holds the project's lock: for read-modify-write of its files, never while a stage's command runs.
+
+        Whoever holds it may take it again: doctor does with verbs that lock by themselves.
+        """
+        if self._lock_holder == get_ident():
+            yield
+            return
 
         def waiting(who: str) -> None:
             on_event(Note(f"waiting for the project's lock, held by {who}", "warning"))
@@ -296,7 +304,11 @@ class Project:
         with mutex.locked(path, timeout=timeout, what="the project's lock", on_wait=waiting):
             durable.remove_left_behind(self.litter)
             self.litter.clear()
-            yield
+            self._lock_holder = get_ident()
+            try:
+                yield
+            finally:
+                self._lock_holder = None
 
     def sweep(self) -> None:
         """Removes what dead processes were writing where pyexp keeps its own things, objects excepted."""

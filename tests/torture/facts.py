@@ -134,7 +134,8 @@ def read_refs(repo: Repo) -> dict[str, Any]:
     """Ref -> tree and parents of its commit; a task's ref by its tree alone, for its name is another every time."""
     found: dict[str, Any] = {}
     for name in repo.refs.allkeys():
-        if not name.startswith(b"refs/"):
+        # The log of what can be undone has an entry for an attempt that was killed, too.
+        if not name.startswith(b"refs/") or name.startswith(b"refs/pyexp/undo/"):
             continue
         commit = repo[repo.refs[name]]
         assert isinstance(commit, Commit), f"{name!r} does not name a commit"
