@@ -109,6 +109,14 @@ class Remote:
         self.files.close()
 
 
+def seconds(options: Mapping[str, str], name: str, default: float) -> float:
+    """An option that is a number of seconds; raises RemoteError when it is none."""
+    try:
+        return float(options.get(name, default))
+    except ValueError as error:
+        raise RemoteError(f"{name} = {options[name]!r} is not a number of seconds") from error
+
+
 def open_remote(name: str, options: Mapping[str, str], base: Path) -> Remote:
     """Opens a remote by its options; a relative path is seen from ``base``.
 

@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from pyexp.errors import MissingObject, RemoteError
 from pyexp.objects.contract import Transient
-from pyexp.objects.remote import Found
+from pyexp.objects.remote import Found, seconds
 
 # What a server says when it is only busy.
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -171,7 +171,7 @@ def _pool(base: str, options: Mapping[str, str]) -> urllib3.PoolManager:
     arguments: dict[str, Any] = {
         "maxsize": 64,
         "timeout": urllib3.Timeout(
-            connect=_seconds(options, "connect_timeout", 10), read=_seconds(options, "read_timeout", 60)
+            connect=seconds(options, "connect_timeout", 10), read=seconds(options, "read_timeout", 60)
         ),
     }
     verify = options.get("ssl_verify", "true")
@@ -188,13 +188,6 @@ def _pool(base: str, options: Mapping[str, str]) -> urllib3.PoolManager:
     if proxy and not proxy_bypass(parts.hostname or ""):
         return urllib3.ProxyManager(proxy, **arguments)
     return urllib3.PoolManager(**arguments)
-
-
-def _seconds(options: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        return float(options.get(name, default))
-    except ValueError as error:
-        raise RemoteError(f"{name} = {options[name]!r} is not a number of seconds") from error
 
 
 class HttpFiles:

@@ -21,7 +21,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from pyexp.errors import MissingObject, RemoteError
 from pyexp.objects import awsprofile
 from pyexp.objects.contract import Transient
-from pyexp.objects.remote import Found
+from pyexp.objects.remote import Found, seconds
 
 _SECRETS = ("secret_access_key", "session_token", "account_key", "sas_token", "connection_string", "client_secret")
 # Where keys are looked for when they were found nowhere else: the machine's own account, a login of Azure's tool.
@@ -43,19 +43,12 @@ def open_files(url: str, options: Mapping[str, str]) -> BucketFiles:
         raise RemoteError(f"'{url}' names no bucket", hint=f"write {parts.scheme}://BUCKET/PATH")
     prefix = parts.path.strip("/") or None
     shown = f"{parts.scheme}://{parts.hostname}/{prefix or ''}"
-    client: dict[str, Any] = {"connect_timeout": timedelta(seconds=_seconds(options, "connect_timeout", 10))}
-    client["timeout"] = timedelta(seconds=_seconds(options, "read_timeout", 120))
+    client: dict[str, Any] = {"connect_timeout": timedelta(seconds=seconds(options, "connect_timeout", 10))}
+    client["timeout"] = timedelta(seconds=seconds(options, "read_timeout", 120))
     _tls(options, client)
     with _explained(shown, options):
         store = make(parts.netloc.rpartition("@")[2], prefix, options, client)
     return BucketFiles(store, shown, options)
-
-
-def _seconds(options: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        return float(options.get(name, default))
-    except ValueError as error:
-        raise RemoteError(f"{name} = {options[name]!r} is not a number of seconds") from error
 
 
 def _tls(options: Mapping[str, str], client: dict[str, Any]) -> None:
