@@ -219,6 +219,20 @@ class Project:
         """The OS path of a relpath (absolute paths stay)."""
         return os.path.join(self.root, relpath)
 
+    def inside(self, relpath: str, *, follow: bool = False) -> str:
+        """The OS path of what is to be changed; raises PyexpError when a link on the way leads out of the project.
+
+        A link at the path itself is what is changed, unless it is to be followed.
+        """
+        path = self.path(relpath)
+        real = os.path.realpath(path if follow else os.path.dirname(path))
+        if not os.path.join(real, "").startswith(os.path.join(os.path.realpath(self.root), "")):
+            raise PyexpError(
+                f"'{relpath}' is reached by a link that leads out of the project, and is left alone",
+                hint="put what it leads to in the link's place",
+            )
+        return path
+
     def relpath(self, path: str | os.PathLike[str], cwd: str | os.PathLike[str] | None = None) -> str:
         """A path as a posix relpath under the root; ``cwd`` is what a relative one starts from (default: the root).
 
@@ -237,6 +251,8 @@ class Project:
     def read_text(self, relpath: str) -> str | None:
         """The text of a project file, None when there is none; raises FormatError when it is not UTF-8 text."""
         path = self.path(relpath)
+        if "\0" in path:
+            raise FormatError("a NUL is in no file's name", path=relpath, hint="look where the name comes from")
         try:
             status = os.stat(path)
         except OSError:
@@ -255,11 +271,15 @@ class Project:
             raise FormatError("is not UTF-8 text", path=relpath, line=raw[: error.start].count(b"\n") + 1) from error
 
     def write_text(self, relpath: str, text: str) -> bool:
-        """Replaces a project file; returns False, and writes nothing, when it already says just that."""
+        """Replaces a project file; returns False, and writes nothing, when it already says just that.
+
+        Where the file is a link the file it leads to is replaced; raises PyexpError when that is outside the project.
+        """
         raw = text.encode("utf-8")
         path = self.path(relpath)
         if durable.read_file(path) == raw:
             return False
+        self.inside(relpath, follow=True)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         durable.write_file(path, raw)
         return True

@@ -11,6 +11,7 @@ from pyexp.cli.data import hint_git
 from pyexp.cli.opening import opened, user_config_paths
 from pyexp.errors import PyexpError, UsageError
 from pyexp.formats import config as config_format
+from pyexp.paths import printable
 from pyexp.pipeline import destroy as destroying
 from pyexp.pipeline import migrate as migrating
 
@@ -104,7 +105,7 @@ def _tell_files(console: Console, found: migrating.Migrated, cwd: str, *, dry: b
         console.info("\n".join(f"\t{file}" for file in found.files))
     else:
         for file in found.files:
-            console.info(f"Updating '{file}'")
+            console.info(f"Updating '{printable(file)}'")
         if in_git:
             hint_git(console, found.files, cwd)
 
