@@ -112,11 +112,18 @@ class Project:
 
     @cached_property
     def scratch(self) -> Path:
-        """Where state lives that may be lost; refused when it is a link, for what is written there may be deleted."""
+        """Where state lives that may be lost; refused when there are links, for what is there is written and deleted.
+
+        pyexp makes none: they come from somebody who put his own ``tmp`` into git. Logs and the records of tasks, which
+        may be many, are not looked at here: nobody opens them by a link.
+        """
         path = self.control / self.kind.scratch
-        for part in (self.control, self.control / "tmp", path):
-            if part.is_symlink():
-                raise PyexpError(f"{part} is a symbolic link", hint="make it a directory: pyexp keeps its state there")
+        links = [part for part in (self.control, self.control / "tmp", path) if part.is_symlink()]
+        for directory in () if links else (path, path / "queue", path / "work"):
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
+                links += [directory / entry.name for entry in entries if entry.is_symlink()]
+        if links:
+            raise PyexpError(f"{links[0]} is a symbolic link", hint="remove it: pyexp keeps its own state there")
         return path
 
     @cached_property
@@ -320,7 +327,7 @@ class Project:
         def waiting(who: str) -> None:
             on_event(Note(f"waiting for the project's lock, held by {who}", "warning"))
 
-        path = self.control / self.kind.lock
+        path = self.scratch and self.control / self.kind.lock
         with mutex.locked(path, timeout=timeout, what="the project's lock", on_wait=waiting):
             durable.remove_left_behind(self.litter)
             self.litter.clear()

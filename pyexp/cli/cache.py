@@ -70,6 +70,8 @@ def _set(args: Namespace) -> None:
             value = os.path.normpath(value) if outside else os.path.relpath(value, project.control)
             value = value.replace(os.sep, "/")
         with project.lock():
+            if args.level not in ("system", "global"):
+                project.inside(path, follow=True)
             new = config_format.set_option(_text(path), path, OPTION, value)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             # What is local may be secret.

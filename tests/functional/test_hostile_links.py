@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import time
 
 import pytest
 from functional.stranger import Stranger
+from functional.test_hostile_paths import some
 
 WRITERS = (
     "repro",
@@ -167,3 +169,71 @@ def test_a_link_in_the_middle_of_a_directory_is_not_followed(stranger: Stranger)
     assert stranger.run("checkout", "--force").code == 0
     assert stranger.around() == before
     assert (stranger.root / "data/deep/b.txt").read_text() == "hostile\n"
+
+
+def state_of(stranger: Stranger) -> list[str]:
+    """Every file and directory of pyexp's own that is not an object: by level, those above first."""
+    found = []
+    for directory, below, names in os.walk(stranger.control):
+        relative = os.path.relpath(directory, stranger.root)
+        if f"/{relative}/".endswith(("/cache/files/", "/cache/runs/")) or "/work/0" in relative:
+            below.clear()
+        # A cache elsewhere is the user's to choose, by a link too.
+        found += [f"{relative}/{name}" for name in (*below, *names) if name not in ("cache", "files", "runs")]
+    return sorted(found, key=lambda path: (path.count("/"), path))
+
+
+def test_state_that_is_a_link_is_not_written_through(full: Stranger) -> None:
+    """A stranger can put links into git even where pyexp keeps its own things."""
+    for words in (
+        ["exp", "run", "--temp", "-S", "lr=0.8", "-n", "temporary"],
+        ["exp", "run", "--queue", "-S", "lr=0.9", "-n", "waiting"],
+        ["queue", "start"],
+        ["exp", "show", "--no-pager"],
+    ):
+        assert full.run(*words).code == 0, words
+    for _ in range(600):
+        if '"Success"' in full.run("queue", "status", "--json").out:
+            break
+        time.sleep(0.05)
+    paths = state_of(full)
+    assert len(paths) > 20, paths
+    keep = full.base / "kept"
+    shutil.copytree(full.root, keep, symlinks=True)
+    for number, relpath in enumerate(paths):
+        shutil.rmtree(full.root)
+        shutil.copytree(keep, full.root, symlinks=True)
+        where = full.base / f"outside/{number}"
+        where.mkdir()
+        # What it leads to is what was there, so that it is fit for use.
+        shutil.move(full.root / relpath, where / "it")
+        (full.root / relpath).symlink_to(where / "it")
+        before = full.around()
+        for command in some(CONTROLLED, number, 4):
+            full.run(*command.split())
+            after = {**full.around(), **own_config(full, command, before)}
+            changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+            assert not changed, (relpath, command, changed)
+
+
+def own_config(stranger: Stranger, command: str, before: dict[str, object]) -> dict[str, object]:
+    """What a command that changes the configuration has every right to change."""
+    path = str(stranger.control / "config")
+    return {path: before[path]} if command.startswith(("config", "remote")) and path in before else {}
+
+
+CONTROLLED = (
+    "status",
+    "exp run --temp -S lr=0.3",
+    "exp run --queue -S lr=0.4",
+    "exp run --run-all",
+    "exp run -S lr=0.2",
+    "exp show --no-pager",
+    "queue remove --all",
+    "add mine.txt",
+    "gc --workspace --force",
+    "exp gc --workspace --force",
+    "doctor --repair",
+    "config core.remote there",
+    "remote add other /nowhere",
+)
