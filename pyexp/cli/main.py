@@ -168,6 +168,9 @@ def main(argv: Sequence[str]) -> int:
             return console.bug(error)
         console.failure(_describe(error), error)
         return 1
+    except MemoryError as error:
+        console.failure("there is not enough memory for this", error)
+        return 1
     except RecursionError as error:
         console.failure("something is nested too deeply", error)
         return 1

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dulwich.ignore import IgnoreFilter, IgnoreFilterManager, default_user_ignore_filter_path
+from dulwich.ignore import IgnoreFilter, IgnoreFilterManager, default_user_ignore_filter_path, read_ignore_patterns
 
+from pyexp import durable
 from pyexp.git import config
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo
+
+
+class _Manager(IgnoreFilterManager):
+    """dulwich's, which would wait for ever for a fifo named .gitignore: here what is no file holds no rules."""
+
+    def _load_path(self, path: str) -> IgnoreFilter | None:
+        if path not in self._path_filters:
+            file = os.path.join(self._top_path, path, ".gitignore")
+            raw = None
+            with suppress(OSError):  # a directory, a fifo, a file nobody may read
+                raw = None if os.path.islink(file) else durable.read_file(file)  # git follows none either
+            patterns = None if raw is None else read_ignore_patterns(io.BytesIO(raw))
+            self._path_filters[path] = None if patterns is None else IgnoreFilter(patterns, self._ignorecase, path=file)
+        return self._path_filters[path]
 
 
 class IgnoreRules:
@@ -32,8 +48,10 @@ class IgnoreRules:
         filters = []
         for path in weakest_first:
             with suppress(OSError):
-                filters.append(IgnoreFilter.from_path(path, ignorecase))
-        self._manager = IgnoreFilterManager(str(repo.require_worktree()), filters, ignorecase)
+                raw = durable.read_file(path)
+                if raw is not None:
+                    filters.append(IgnoreFilter(read_ignore_patterns(io.BytesIO(raw)), ignorecase, path=path))
+        self._manager = _Manager(str(repo.require_worktree()), filters, ignorecase)
         self._stamps.clear()
 
     def is_ignored(self, relpath: str, is_dir: bool) -> bool:
