@@ -167,14 +167,14 @@ TEXTS: dict[str, str] = {
     "deep": "[" * 5000 + "]" * 5000,
     "deep maps": "".join(f"{' ' * n}a:\n" for n in range(1500)),
     "deep JSON": '{"a":' * 3000 + "1" + "}" * 3000,
-    "a huge scalar": "a: " + "x" * 20_000_000 + "\n",
+    "a huge scalar": "a: " + "x" * 11_000_000 + "\n",
     "many digits": "a: " + "9" * 100_000 + "\n",
     "many keys": "".join(f"k{n}: {n}\n" for n in range(100_000)),
     "many stages": "stages:\n" + "".join(f"  s{n}:\n    cmd: echo\n" for n in range(20_000)),
     "a large matrix": "stages:\n  s:\n    matrix:\n"
     + "".join(f"      a{n}: [{', '.join(map(str, range(100)))}]\n" for n in range(5))
     + "    cmd: echo\n",
-    "a long foreach": f"stages:\n  s:\n    foreach: [{', '.join(map(str, range(300_000)))}]\n    do:\n      cmd: echo\n",
+    "a long foreach": f"stages:\n  s:\n    foreach: [{', '.join(map(str, range(100_000)))}]\n    do:\n      cmd: echo\n",
     "templates in templates": "vars:\n- a: x\nstages:\n  s:\n    cmd: " + "${" * 5000 + "a" + "}" * 5000 + "\n",
     "NULs": "a: \0\0\n",
     "no text": "\ud800",
@@ -205,7 +205,7 @@ def test_text_that_is_too_much(stranger: Stranger, kind: str) -> None:
         wanted = [
             command for command in COMMANDS if "stages" not in kind or not command.startswith(("exp run", "commit"))
         ]
-        for command in some(tuple(wanted), at + list(TEXTS).index(kind), 1 if "many" in kind else 2):
+        for command in some(tuple(wanted), at + list(TEXTS).index(kind), 1 if "many" in kind or "a " in kind else 2):
             stranger.run(*command.split())
             assert stranger.around() == before, (target, command)
         assert not (stranger.root / "OWNED").exists()
@@ -292,3 +292,16 @@ def test_a_file_as_large_as_no_file_should_be(stranger: Stranger) -> None:
         for command in ("status", "exp show --no-pager", "params diff", "repro --dry", "metrics show", "config --list"):
             stranger.run(*command.split())
         path.write_bytes(kept) if kept is not None else path.unlink()
+
+
+PATTERNS = ["*a" * 30 + "b", "**/a" * 30 + "/b", "[a-z]*" * 30 + "1", "/*a*a*a/**/" * 8 + "b", "x" * 11_000_000]
+
+
+@pytest.mark.parametrize("file", [".dvcignore", ".gitignore", ".gitattributes"])
+def test_a_pattern_that_could_be_tried_for_ever(stranger: Stranger, file: str) -> None:
+    stranger.space.put("data/" + "a" * 200, "data\n")
+    stranger.space.put("data/" + "a/" * 100 + "c", "data\n")
+    for pattern in PATTERNS:
+        stranger.space.put(file, pattern + (" text eol=lf\n" if "attributes" in file else "\n"))
+        for command in ("status", "git status", "add data", "exp save --force"):
+            stranger.run(*command.split())

@@ -129,3 +129,18 @@ def test_git_decides_the_same(tmp_path: Path, seed: int) -> None:
         expected = (file, int(line)) if file and not pattern.startswith("!") else None
         found = rules.explain(path, is_dir)
         assert (found and found[:2]) == expected, (path, texts)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches", "not_these"),
+    [
+        ("*a*b*c", ["abc", "xaxbxc", "aabbcc", "abcabc"], ["acb", "abcd", "ab"]),
+        ("**/a/**/b*/**/c", ["a/b/c", "x/a/y/b1/z/c", "a/a/b/b/c/c", "a/x/b/y/c"], ["a/c/b", "a/b/cc", "b/a/c"]),
+        ("a*?[bc]*d", ["axbd", "aabbccd", "abbd"], ["abd", "axd"]),
+        ("x/**/*1*2*", ["x/12", "x/y/z/a1b2c"], ["x/21", "y/x/12"]),
+    ],
+)
+def test_many_stars(pattern: str, matches: list[str], not_these: list[str]) -> None:
+    rules = Ignore({"": pattern}.get)
+    assert [name for name in matches if not rules.match(name, False)] == []
+    assert [name for name in not_these if rules.match(name, False)] == []
