@@ -32,14 +32,11 @@ class Filters:
 
     def __init__(self, repo: Repo, read_attributes: Callable[[str], bytes | None]) -> None:
         from dulwich.attrs import GitAttributes  # seam: only repositories with attributes pay for these
-        from dulwich.config import StackedConfig
         from dulwich.line_ending import read_eol_config
 
         from pyexp.git.drivers import Drivers
 
-        # A stranger's repository does not say what is run here; the user's own configuration does.
-        trusted = repo.config if repo.is_owned else StackedConfig(StackedConfig.default_backends())
-        self._drivers = Drivers(repo, trusted)
+        self._drivers = Drivers(repo, repo.trusted_config)
         self._core_eol, self._autocrlf, _ = read_eol_config(repo.config)
         self._repo = repo
         self._read = read_attributes

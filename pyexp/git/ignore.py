@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from dulwich.ignore import (
     IgnoreFilter,
     IgnoreFilterManager,
-    MalformedPattern,
     Pattern,
     default_user_ignore_filter_path,
     read_ignore_patterns,
 )
+from dulwich.wildmatch import MalformedPattern
 
 from pyexp import durable, globs
 from pyexp.git import config

@@ -311,14 +311,14 @@ def _client(repo: Repo, remote: str, url: str, operation: str) -> tuple[GitClien
     username, password = credentials.find(repo, remote, url)
     client, path = get_transport_and_path(
         url,
-        config=repo.config,
+        config=repo.trusted_config,
         operation=operation,
         quiet=True,
         username=username,
         password=password,
         ssh_command=os.environ.get("GIT_SSH_COMMAND"),  # dulwich itself reads core.sshCommand only
     )
-    check_transport_allowed(client, repo.config)
+    check_transport_allowed(client, repo.trusted_config)
     return client, path
 
 
