@@ -280,6 +280,7 @@ def _run(name: str, argv: list[str], directory: str | None, console: Console) ->
     args = parser.parse_args(argv)
     console.quiet = console.quiet or args.quiet
     console.verbose += args.verbose
+    args.invoked = name
     args.cwd = os.path.abspath(directory) if directory else os.getcwd()
     code: int = args.run(args, console)
     return code
