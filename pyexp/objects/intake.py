@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from pyexp.durable import TMP_PREFIX
 from pyexp.errors import CorruptObject, StoreError
 from pyexp.model import Oid
 from pyexp.objects import links
@@ -19,7 +20,10 @@ def explained(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = error.filename if isinstance(error.filename, str) else path
+        named = error.filename if isinstance(error.filename, str) else ""
+        # A name in an open directory, or a temporary one, tells nobody where to look.
+        is_told = os.path.dirname(named) and not os.path.basename(named).startswith(TMP_PREFIX)
+        where = named if is_told else path
         raise StoreError(f"{error.strerror or error}: {where}") from error
 
 

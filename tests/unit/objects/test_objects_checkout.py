@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from pyexp.objects import tree as trees
 from pyexp.objects.build import observe
 from pyexp.objects.checkout import Action, Changes, checkout, plan, unsaved
 from pyexp.objects.hashes import hash_bytes
+from pyexp.objects.intake import explained
 from pyexp.objects.statcache import StatCache
 from pyexp.objects.store import LocalStore
 
@@ -521,3 +523,12 @@ def test_from_any_state_to_any_other(
         assert observe(str(space.out), algo="xxh128") == want
         assert (space.root / "neighbour").read_bytes() == b"n"
         assert space.checkout(want, links=links) == Changes()
+
+
+@pytest.mark.parametrize("named", [".pyexp-tmp-1-2", "/data/.pyexp-tmp-1-2", "b.txt", None])
+def test_an_error_names_a_place_the_user_knows(named: str | None) -> None:
+    """Not a temporary file, nor a name in a directory that only we have open."""
+    with pytest.raises(StoreError, match="No space left on device: /data/a$"), explained("/data/a"):
+        raise OSError(errno.ENOSPC, "No space left on device", named)
+    with pytest.raises(StoreError, match=": /other/file$"), explained("/data/a"):
+        raise OSError(errno.ENOSPC, "No space left on device", "/other/file")
