@@ -49,7 +49,6 @@ ABSENT = {
 }
 OPTIONS = {
     **{("add", option): SOON for option in ("-r", "--remote", "--remote-jobs", "--to-remote")},
-    **{("data status", option): SOON for option in ("-r", "--remote", "--not-in-remote", "--no-remote-refresh")},
     ("status", "--no-updates"): SOON,
     ("import-url", "--version-aware"): SOON,
     ("exp rename", "-g"): "DVC takes it and renames the local experiment (FORMATS.md §7 #36)",
