@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pyexp.cli import tables
 from pyexp.cli.console import Console
-from pyexp.cli.opening import opened
+from pyexp.cli.opening import Opened, opened
 from pyexp.cli.shared_options import positive
 from pyexp.errors import UsageError
 from pyexp.model import StageSpec
@@ -18,11 +18,16 @@ from pyexp.pipeline.plan import Reason
 
 
 def add_add(parser: ArgumentParser) -> None:
-    parser.add_argument("targets", nargs="+", help="files or directories")
+    parser.add_argument("targets", nargs="+", help="files or directories; with -o or --to-remote a URL, too")
     parser.add_argument("--no-commit", action="store_true", help="do not put the data into the cache")
     parser.add_argument("--glob", action="store_true", help="targets are patterns")
-    parser.add_argument("-o", "--out", metavar="PATH", help="copy the target there and track the copy")
-    parser.add_argument("-f", "--force", action="store_true", help="with --out: replace what is there")
+    parser.add_argument("-o", "--out", metavar="PATH", help="bring the target there and track it")
+    parser.add_argument("--to-remote", action="store_true", help="send the data to a remote; none of it is kept here")
+    parser.add_argument("-r", "--remote", metavar="NAME", help="with --to-remote: which (default: core.remote)")
+    parser.add_argument(
+        "--remote-jobs", type=positive, metavar="N", help="with --to-remote: how many objects at a time"
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="with -o or --to-remote: replace what is there")
     parser.add_argument(
         "--no-relink", action="store_true", help="leave the files as they are, not as links to the cache"
     )
@@ -32,20 +37,41 @@ def add_add(parser: ArgumentParser) -> None:
 def _add(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         targets = _globbed(args.targets, args.cwd) if args.glob else args.targets
-        files = data.add(
-            where.project,
-            targets,
-            cwd=where.cwd,
-            commit=not args.no_commit,
-            out=args.out,
-            force=args.force,
-            relink=not args.no_relink,
-            on_event=console.event,
-        )
+        files: Sequence[str]
+        if args.out is not None or args.to_remote:
+            files = _brought(where, targets, args, console)
+        elif args.remote is not None or args.remote_jobs is not None:
+            raise UsageError("--remote and --remote-jobs go with --to-remote")
+        else:
+            files = data.add(
+                where.project,
+                targets,
+                cwd=where.cwd,
+                commit=not args.no_commit,
+                relink=not args.no_relink,
+                on_event=console.event,
+            )
         in_git = where.project.git is not None
     if in_git and files:
         hint_git(console, files, where.cwd)
     return 0
+
+
+def _brought(where: Opened, targets: Sequence[str], args: Namespace, console: Console) -> Sequence[str]:
+    option = "--out" if args.out is not None else "--to-remote"
+    if len(targets) != 1:
+        raise UsageError(f"{option} is for one file or directory at a time", hint="add them one by one")
+    if args.no_commit:
+        raise UsageError(
+            f"{option} does not go with --no-commit", hint="the data passes through the cache, or a remote"
+        )
+    if not args.to_remote and (args.remote is not None or args.remote_jobs is not None):
+        raise UsageError("--remote and --remote-jobs go with --to-remote")
+    from pyexp.pipeline import bringing  # addresses and transfers: only data from outside pays for them
+
+    how = bringing.How(to_remote=args.to_remote, remote=args.remote, force=args.force, jobs=args.remote_jobs)
+    made = bringing.add(where.project, targets[0], args.out, cwd=where.cwd, how=how, on_event=console.event)
+    return made.for_git
 
 
 def _globbed(patterns: Sequence[str], cwd: str) -> list[str]:

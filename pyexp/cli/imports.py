@@ -13,6 +13,7 @@ from pyexp.cli.shared_options import add_settings, pairs, positive, settings
 from pyexp.errors import NotAProject, UsageError
 from pyexp.paths import printable
 from pyexp.pipeline import addresses, getting, imports
+from pyexp.pipeline.bringing import How, Tracked
 from pyexp.pipeline.listing import Listed
 from pyexp.project import Project
 
@@ -31,8 +32,8 @@ def _add_import(parser: ArgumentParser) -> None:
     _add_transfer(parser)
 
 
-def _how(args: Namespace) -> imports.How:
-    return imports.How(
+def _how(args: Namespace) -> How:
+    return How(
         exec=not getattr(args, "no_exec", False),
         download=not args.no_download,
         to_remote=getattr(args, "to_remote", False),
@@ -69,7 +70,7 @@ def _import(args: Namespace, console: Console) -> int:
     return 0
 
 
-def _told(where: Opened, made: imports.Imported, console: Console) -> None:
+def _told(where: Opened, made: Tracked, console: Console) -> None:
     console.info(f"Imported: {printable(made.file)}")
     if where.project.git is not None:
         hint_git(console, made.for_git, where.cwd)

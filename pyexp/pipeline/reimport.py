@@ -13,8 +13,9 @@ from pyexp.formats import lockfile
 from pyexp.model import Content, StageLock, StageSpec
 from pyexp.objects.store import LocalStore
 from pyexp.pipeline import addresses, elsewhere, plan, record
+from pyexp.pipeline.bringing import How, recorded_as
 from pyexp.pipeline.holdings import Holdings
-from pyexp.pipeline.imports import How, bases, checksum_changed, is_same, opening, origin_of, recorded_as, update_one
+from pyexp.pipeline.imports import bases, checksum_changed, is_same, opening, origin_of, update_one
 from pyexp.pipeline.load import Pipeline
 from pyexp.pipeline.origins import Origin
 from pyexp.pipeline.share import Report

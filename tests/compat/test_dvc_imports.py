@@ -65,7 +65,8 @@ def same(pair: dict[str, Work]) -> None:
 
 
 def objects(work: Work) -> set[str]:
-    return {path for path in work.cache() if path.startswith("files/")}
+    # DVC leaves its trials of links there.
+    return {path for path in work.cache() if path.startswith("files/") and not path.endswith(".tmp")}
 
 
 def lose(work: Work, *paths: str) -> None:
@@ -264,3 +265,66 @@ def test_list_and_du_print_the_same(registry: Work) -> None:
         lines = [sorted(registry.tool(name, *args).out.split("\n")) for name in TOOLS]
         bare = [[line.split() for line in one if line.strip()] for one in lines]
         assert bare[0] == bare[1], args
+
+
+def stored(top: Path) -> dict[str, bytes]:
+    found = {str(path.relative_to(top)): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
+    # DVC's trials of links.
+    return {path: data for path, data in found.items() if not path.endswith(".tmp")}
+
+
+def test_data_of_outside_is_added_through_the_cache(
+    pair: dict[str, Work], site: tuple[Path, str], tmp_path: Path
+) -> None:
+    (tmp_path / "there/d/e").mkdir(parents=True)
+    (tmp_path / "there/d/e/y").write_text("y\n")
+    (tmp_path / "there/one.csv").write_text("1\n")
+    (site[0] / "w.txt").write_text("web\n")
+    for work in pair.values():
+        work.put("sub/keep", "")
+    both(pair, "add", "../there/one.csv", "-o", "one.csv")
+    both(pair, "add", "../there/d", "-o", "sub")
+    both(pair, "add", str(tmp_path / "there/d"), "--out", "sub/other")
+    both(pair, "add", "../../there/one.csv", "-o", "x.csv", cwd="sub")
+    both(pair, "add", f"{site[1]}/w.txt", "-o", "web.txt")
+    same(pair)
+    assert objects(pair["pyexp"]) == objects(pair["dvc"])
+    for work in pair.values():
+        assert work.read("web.txt") == "web\n" and work.read("sub/other/e/y") == "y\n"
+        for name in TOOLS:
+            work.tool(name, "add", "../there/one.csv", "-o", "one.csv", code=1)
+            assert json.loads(work.tool(name, "status", "--json").out) == {}
+    (tmp_path / "there/one.csv").write_text("2\n")
+    both(pair, "add", "-f", "../there/one.csv", "-o", "one.csv")
+    same(pair)
+
+
+def test_data_is_added_to_a_remote_only(pair: dict[str, Work], site: tuple[Path, str], tmp_path: Path) -> None:
+    (tmp_path / "there/d/e").mkdir(parents=True)
+    (tmp_path / "there/d/e/y").write_text("y\n")
+    (tmp_path / "there/one.csv").write_text("1\n")
+    (site[0] / "w.txt").write_text("web\n")
+    for name, work in pair.items():
+        work.put("mine.txt", "mine\n")
+        work.put("sub/f", "f\n")
+        work.git("rm", "-rq", "--cached", "--ignore-unmatch", "mine.txt", "sub")
+        work.tool(name, "remote", "add", "-q", "-d", "r", str(tmp_path / f"store-{name}"))
+    both(pair, "add", "--to-remote", "../there/d")
+    both(pair, "add", "--to-remote", "../there/one.csv", "-o", "sub")
+    both(pair, "add", "--to-remote", f"{site[1]}/w.txt", "-o", "web.txt", "--remote-jobs", "2")
+    both(pair, "add", "--to-remote", "mine.txt")
+    both(pair, "add", "--to-remote", "sub/f", "-r", "r")
+    # DVC leaves it to the user to hide what comes later from git.
+    hidden = {path for path in pair["pyexp"].files() if path.endswith(".gitignore") and path != ".dvc/.gitignore"}
+    assert hidden == {".gitignore", "sub/.gitignore"}
+    files = [{path: data for path, data in work.files().items() if path not in hidden} for work in pair.values()]
+    for found in files:
+        del found[".dvc/config"]
+    assert files[1] == files[0]
+    assert stored(tmp_path / "store-pyexp") == stored(tmp_path / "store-dvc")
+    assert not objects(pair["pyexp"]) and pair["pyexp"].read("mine.txt") == "mine\n"
+    swapped = {"dvc": pair["pyexp"], "pyexp": pair["dvc"]}
+    both(swapped, "pull")
+    for work in pair.values():
+        assert work.read("web.txt") == "web\n" and work.read("d/e/y") == "y\n" and work.read("sub/one.csv") == "1\n"
+        assert json.loads(work.pyexp("status", "--json").out) == json.loads(work.dvc("status", "--json").out) == {}

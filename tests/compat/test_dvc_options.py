@@ -48,7 +48,6 @@ ABSENT = {
     "experiments queue-worker": "the same",
 }
 OPTIONS = {
-    **{("add", option): SOON for option in ("-r", "--remote", "--remote-jobs", "--to-remote")},
     ("status", "--no-updates"): SOON,
     ("import-url", "--version-aware"): SOON,
     ("exp rename", "-g"): "DVC takes it and renames the local experiment (FORMATS.md §7 #36)",
