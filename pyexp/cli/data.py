@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -175,6 +176,7 @@ def add_status(parser: ArgumentParser) -> None:
     parser.add_argument("-d", "--with-deps", action="store_true", help="what the targets need, too")
     parser.add_argument("-R", "--recursive", action="store_true", help="everything in the named directories")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--no-updates", action="store_true", help="do not ask whether there is newer data to import")
     parser.add_argument("-c", "--cloud", action="store_true", help="compare the cache with a remote instead")
     scope = parser.add_argument_group("with --cloud")
     scope.add_argument("-a", "--all-branches", action="store_true", help="data of all branches, too")
@@ -192,6 +194,8 @@ _CLOUD = ("remote", "jobs", "all_branches", "all_tags", "all_commits", "all_expe
 def _status(args: Namespace, console: Console) -> int:
     # DVC takes -r, -a, -T and -A for --cloud, too.
     if args.cloud or any(getattr(args, name) for name in _CLOUD):
+        if args.no_updates:
+            raise UsageError("--no-updates goes with no option that asks a remote", hint="leave it out")
         from pyexp.cli import share  # only a look at a remote pays for it
 
         return share.status(args, console)
@@ -202,6 +206,7 @@ def _status(args: Namespace, console: Console) -> int:
             cwd=where.cwd,
             with_deps=args.with_deps,
             recursive=args.recursive,
+            updates=not args.no_updates,
             on_event=console.event,
         )
         tracked = bool(found) or bool(open_workspace(where.project).stages)
@@ -209,10 +214,7 @@ def _status(args: Namespace, console: Console) -> int:
         if not console.quiet:
             console.out(
                 tables.to_json(
-                    {
-                        seen_from(stage.address, where.cwd): _groups(stage, reasons, where.cwd)
-                        for stage, reasons in found
-                    }
+                    {seen_from(stage.address, where.cwd): _groups(stage, reasons, where) for stage, reasons in found}
                 )
             )
     elif not tracked:
@@ -220,18 +222,16 @@ def _status(args: Namespace, console: Console) -> int:
     elif not found:
         console.info("Data and pipelines are up to date.")
     elif not console.quiet:
-        console.out("\n".join(_lines(stage, reasons, where.cwd) for stage, reasons in found))
+        console.out("\n".join(_lines(stage, reasons, where) for stage, reasons in found))
     return 1 if console.quiet and found else 0
 
 
-def _groups(stage: StageSpec, reasons: Sequence[Reason], cwd: str) -> list[object]:
-    """A stage's reasons as ``status --json`` has them (FORMATS.md §3.8), with paths as seen from ``cwd``."""
+def _groups(stage: StageSpec, reasons: Sequence[Reason], where: Opened) -> list[object]:
+    """A stage's reasons as ``status --json`` has them (FORMATS.md §3.8), with paths as seen from where the user is."""
     groups: dict[str, dict[str, object]] = {}
     words: list[object] = []
     for reason in reasons:
-        # Where an import came from is told as its file has it.
-        is_path = reason.word != "update available"
-        path = path_from(stage.relpath(reason.path), cwd) if is_path else reason.path
+        path = _shown_path(stage, reason, where)
         if reason.group in ("command", "always"):
             words.append(reason.word)
         elif reason.key:
@@ -243,9 +243,18 @@ def _groups(stage: StageSpec, reasons: Sequence[Reason], cwd: str) -> list[objec
     return [*({name: entries} for name, entries in groups.items()), *words]
 
 
-def _lines(stage: StageSpec, reasons: Sequence[Reason], cwd: str) -> str:
-    lines = [f"{seen_from(stage.address, cwd)}:"]
-    for group in _groups(stage, reasons, cwd):
+def _shown_path(stage: StageSpec, reason: Reason, where: Opened) -> str:
+    if reason.word == "update available":  # where an import came from is told as its file has it
+        return reason.path
+    relpath = stage.relpath(reason.path)
+    if relpath.startswith("../"):  # outside the project: in full, as DVC has it
+        return os.path.normpath(where.project.path(relpath))
+    return path_from(relpath, where.cwd)
+
+
+def _lines(stage: StageSpec, reasons: Sequence[Reason], where: Opened) -> str:
+    lines = [f"{seen_from(stage.address, where.cwd)}:"]
+    for group in _groups(stage, reasons, where):
         if not isinstance(group, dict):
             lines.append(f"\t{group}")
             continue

@@ -360,17 +360,19 @@ def status(
     cwd: str = "",
     with_deps: bool = False,
     recursive: bool = False,
+    updates: bool = True,
     on_event: OnEvent = null,
 ) -> list[tuple[StageSpec, list[plan.Reason]]]:
     """Every stage that is out of date, with all reasons; changes nothing.
 
-    The repositories that data was imported from are asked for newer commits; those that cannot be are told of.
+    The repositories that data was imported from are asked for newer commits (unless not ``updates``); those that cannot
+    be are told of.
     """
     pipeline = open_workspace(project)
     workspace = Workspace(project)
     found: list[tuple[StageSpec, list[plan.Reason]]] = []
     named = _named_stages(pipeline, targets, cwd, with_deps=with_deps, recursive=recursive)
-    of_imports = _of_imports(project, pipeline, named, on_event)
+    of_imports = _of_imports(project, pipeline, named, updates, on_event)
     for address in named:
         stage, lock = pipeline.stages[address], pipeline.lock(address)
         observed = workspace.observed(stage, lock)
@@ -384,7 +386,7 @@ def status(
 
 
 def _of_imports(
-    project: Project, pipeline: Pipeline, named: Iterable[str], on_event: OnEvent
+    project: Project, pipeline: Pipeline, named: Iterable[str], updates: bool, on_event: OnEvent
 ) -> dict[str, list[plan.Reason]]:
     """What is to be said of imported data; asks where it came from."""
     stages = [(pipeline.stages[name], pipeline.lock(name)) for name in named if pipeline.stages[name].is_import]
@@ -392,4 +394,4 @@ def _of_imports(
         return {}
     from pyexp.pipeline import reimport  # only a project with imports pays for it
 
-    return reimport.reasons(project, stages, on_event)
+    return reimport.reasons(project, stages, updates=updates, on_event=on_event)

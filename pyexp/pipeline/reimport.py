@@ -163,11 +163,16 @@ def refresh(project: Project, stage: StageSpec, lock: StageLock, *, pull: bool, 
 
 
 def reasons(
-    project: Project, stages: Iterable[tuple[StageSpec, StageLock]], on_event: OnEvent = null
+    project: Project,
+    stages: Iterable[tuple[StageSpec, StageLock]],
+    *,
+    updates: bool = True,
+    on_event: OnEvent = null,
 ) -> dict[str, list[plan.Reason]]:
     """What ``status`` says of imports besides their outputs: by address, newer commits and records that were edited.
 
-    Repositories are asked once each; one that cannot be asked is told of, and passed over.
+    Repositories are asked once each; one that cannot be asked is told of, and passed over. Without ``updates`` only
+    those of imports that are not frozen are asked: what ``repro`` would bring.
     """
     found: dict[str, list[plan.Reason]] = {}
     asked: dict[str, str | None] = {}
@@ -179,7 +184,7 @@ def reasons(
         origin = origin_of(project, stage, lock)
         if origin is None and not stage.frozen and _is_newer(project, stage, lock, on_event):
             found.setdefault(stage.address, []).insert(0, plan.Reason("deps", "modified", stage.deps[0]))
-        if origin is None or origin.rev_lock is None:
+        if origin is None or origin.rev_lock is None or (stage.frozen and not updates):
             continue
         key = f"{origin.key(origin.rev)} {stage.wdir}"
         if key not in asked:

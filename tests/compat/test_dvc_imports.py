@@ -135,6 +135,34 @@ def test_each_goes_on_where_the_other_began(pair: dict[str, Work], registry: Wor
     same(swapped)
 
 
+def test_status_without_a_look_for_updates(pair: dict[str, Work], registry: Work, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("1\n")
+    for args in (
+        ("import", "../registry", "data"),
+        ("import", "../registry", "plain.txt"),
+        ("import-url", "../one.csv"),
+    ):
+        both(pair, *args)
+    both(pair, "unfreeze", "one.csv.dvc")
+    both(pair, "unfreeze", "plain.txt.dvc")
+    same(pair)
+    change(registry)
+    (tmp_path / "one.csv").write_text("2\n")
+    for options, names in (
+        ((), {"data.dvc", "plain.txt.dvc", "one.csv.dvc"}),
+        (("--no-updates",), {"plain.txt.dvc", "one.csv.dvc"}),
+    ):
+        told = [json.loads(pair["pyexp"].tool(name, "status", "--json", *options).out) for name in TOOLS]
+        assert told[0] == told[1] and set(told[0]) == names
+    shutil.move(registry.root, tmp_path / "away")
+    pair["pyexp"].pyexp("freeze", "plain.txt.dvc")
+    assert "frozen: true" in pair["pyexp"].read("plain.txt.dvc")
+    told = pair["pyexp"].pyexp("status", "--no-updates", "data.dvc", "plain.txt.dvc")
+    assert told.out == "Data and pipelines are up to date.\n" and told.err == ""
+    assert "cannot be looked at" in pair["pyexp"].pyexp("status", "data.dvc").err
+    assert "leave it out" in pair["pyexp"].pyexp("status", "-c", "--no-updates", code=2).err
+
+
 def test_partial_imports_of_each_are_completed_by_the_other(pair: dict[str, Work], registry: Work) -> None:
     both(pair, "import", "../registry", "data", "--no-download")
     both(pair, "import", "../registry", "one.bin", "--no-exec")

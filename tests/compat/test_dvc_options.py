@@ -48,7 +48,6 @@ ABSENT = {
     "experiments queue-worker": "the same",
 }
 OPTIONS = {
-    ("status", "--no-updates"): SOON,
     ("import-url", "--version-aware"): SOON,
     ("exp rename", "-g"): "DVC takes it and renames the local experiment (FORMATS.md §7 #36)",
     ("exp rename", "--git-remote"): "the same",
