@@ -14,6 +14,7 @@ project's: ``{"core": {"remote": "other"}}``. Failures are ``pyexp.errors.PyexpE
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import IO, Any
@@ -22,6 +23,8 @@ from pyexp import project as projects
 from pyexp.errors import PyexpError, UsageError
 from pyexp.experiments import manage, reading
 from pyexp.formats.config import weightier
+from pyexp.pipeline import artifacts, getting
+from pyexp.pipeline.origins import local_path
 from pyexp.project import Project
 
 __all__ = [
@@ -163,8 +166,8 @@ def artifacts_show(
     name: str, version: str | None = None, stage: str | None = None, repo: str | None = None
 ) -> dict[str, str]:
     """Commit (``rev``) and ``path`` of an artifact: of a version, of a stage, or the latest version."""
-    if version and stage:
-        raise UsageError("an artifact has a version or a stage, not both", hint="give one of them")
+    if repo is not None and _is_far(repo):
+        return getting.artifact_of(repo, artifacts.asked(name, version, stage), cwd=os.getcwd())
     with _project(repo) as project:
         return reading.artifact(project, name, version, stage)
 
@@ -194,6 +197,11 @@ def all_commits(repo: str | None = None) -> list[str]:
 
 
 # -- projects --------------------------------------------------------------------------------------------------------
+
+
+def _is_far(repo: str) -> bool:
+    """Whether a repository is on a git server."""
+    return local_path(repo, [os.getcwd()]) is None
 
 
 @contextmanager

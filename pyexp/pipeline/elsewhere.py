@@ -328,6 +328,21 @@ def latest(git: Repo, url: str, rev: str | None) -> str | None:
     return None if ref is None else there[ref]
 
 
+def tags(url: str, *, staging: str, bases: Sequence[str]) -> list[str]:
+    """The names of a repository's tags; raises RemoteError when it cannot be asked, NoGitRepo."""
+    path = local_path(url, bases)
+    if path is not None:
+        git = _discover(path)
+        if git is None:
+            raise NoGitRepo(f"'{url}' is in no git repository", hint="versions are tags of git")
+        with git:
+            return list(git.tags())
+    from pyexp.git import sync  # seam: see latest
+
+    with repository.init(Path(staging, f"asking-{os.urandom(4).hex()}")) as asking:
+        return [name.removeprefix("refs/tags/") for name in sync.list_remote(asking, url, "refs/tags/")]
+
+
 def fetched(git: Repo, url: str, rev: str | None, on_event: OnEvent) -> str:
     """Brings a commit of a server's into an empty repository of ours: by itself if it can be had so, else everything."""
     from pyexp.git import sync  # seam: see latest

@@ -40,7 +40,6 @@ ABSENT = {
     "ds": "the same",
     "import-db": "needs DVC's database packages",
     "test-db": "the same",
-    "artifacts": SOON,
     "plots": SOON,
     "exp exec-run": "internal to DVC",
     "exp queue-worker": "the same",

@@ -1,22 +1,16 @@
 """Two people: Ann pushes experiments with their data, Bob in a clone of his own lists, pulls, shows and applies them."""
 
-import base64
-import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from wsgiref.simple_server import WSGIServer, make_server
 
 import pytest
 import servers
 from dulwich.repo import Repo as DulwichRepo
-from dulwich.server import DictBackend
-from dulwich.web import WSGIRequestHandlerLogger, make_wsgi_chain
 from functional.conftest import Space
+from gitserver import served, served_by_git
 
 TOKEN = "tok_123"
 
@@ -25,73 +19,6 @@ def ok(space: Space, *args: str, env: dict[str, str] | None = None) -> str:
     done = space.cli(*args, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-class Quiet(WSGIRequestHandlerLogger):
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@contextmanager
-def running(server: WSGIServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextmanager
-def served(path: Path, token: str | None = None) -> Iterator[str]:
-    """A smart HTTP server for one bare repository; with ``token`` it asks for it."""
-
-    with DulwichRepo(str(path)) as inner:
-        inner_app = make_wsgi_chain(DictBackend({"/r.git": inner}))
-        expected = "Basic " + base64.b64encode(f"ann:{token}".encode()).decode()
-
-        def app(environ: dict, start: Callable):  # type: ignore[type-arg, no-untyped-def]
-            if token is not None and environ.get("HTTP_AUTHORIZATION") != expected:
-                start("401 Unauthorized", [("WWW-Authenticate", 'Basic realm="git"'), ("Content-Length", "0")])
-                return [b""]
-            return inner_app(environ, start)
-
-        server = make_server("127.0.0.1", 0, app, server_class=WSGIServer, handler_class=Quiet)
-        with running(server):
-            yield f"http://127.0.0.1:{server.server_port}/r.git"
-
-
-@contextmanager
-def served_by_git(path: Path) -> Iterator[str]:
-    """The same by git's own server, which knows more of the protocol."""
-
-    def app(environ: dict, start: Callable):  # type: ignore[type-arg, no-untyped-def]
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        names = ("REQUEST_METHOD", "QUERY_STRING", "CONTENT_TYPE", "PATH_INFO", "HTTP_GIT_PROTOCOL", "REMOTE_ADDR")
-        done = subprocess.run(
-            ["git", "http-backend"],
-            input=environ["wsgi.input"].read(length),
-            capture_output=True,
-            env={
-                **os.environ,
-                **{name: environ[name] for name in names if name in environ},
-                "CONTENT_LENGTH": str(length),
-                "HTTP_CONTENT_ENCODING": environ.get("HTTP_CONTENT_ENCODING", ""),
-                "GIT_PROJECT_ROOT": str(path.parent),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "REMOTE_USER": "ann",
-            },
-        )
-        head, _, body = done.stdout.partition(b"\r\n\r\n")
-        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
-        start(fields.pop("Status", "200 OK"), list(fields.items()))
-        return [body]
-
-    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
-    with running(server):
-        yield f"http://127.0.0.1:{server.server_port}/{path.name}"
 
 
 @pytest.fixture
@@ -160,8 +87,8 @@ def test_two_people_one_of_them_in_a_shallow_clone(ann: Space, url: str, bare: P
     ok(ann, "git", "push", "origin")
     ok(ann, "exp", "remove", "small")
     ok(ann, "exp", "run", "-n", "small", "-S", "lr=0.25")
-    with served_by_git(bare) as served:
-        work_together(ann, served, tmp_path, "--depth", "1")
+    with served_by_git(bare) as address:
+        work_together(ann, address, tmp_path, "--depth", "1")
 
 
 def work_together(ann: Space, url: str, tmp_path: Path, *options: str) -> None:

@@ -1,14 +1,8 @@
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from socketserver import ThreadingMixIn
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
-from dulwich.repo import Repo as DulwichRepo
-from dulwich.server import DictBackend
-from dulwich.web import make_wsgi_chain
+from gitserver import served
 from gitspace import make, save
 
 from pyexp.errors import RemoteError
@@ -29,31 +23,6 @@ def bare(path: Path) -> Path:
     return path / "bare.git"
 
 
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    block_on_close = False
-
-
-@contextmanager
-def serving(path: Path) -> Iterator[str]:
-    """A git server for the repository; gives its URL."""
-    with DulwichRepo(str(path)) as served:
-        app = make_wsgi_chain(DictBackend({"/": served}))
-        with make_server("127.0.0.1", 0, app, server_class=_Server, handler_class=_Quiet) as server:
-            thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-            thread.start()
-            try:
-                yield f"http://127.0.0.1:{server.server_port}/"
-            finally:
-                server.shutdown()
-                thread.join()
-
-
 @pytest.fixture(params=["path", "file", "http"])
 def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     path = bare(tmp_path / "remote")
@@ -62,7 +31,7 @@ def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     elif request.param == "file":
         yield path.as_uri()
     else:
-        with serving(path) as url:
+        with served(path) as url:
             yield url
 
 
@@ -145,7 +114,7 @@ def test_a_shallow_clone_pushes_and_fetches(repo: Repo, tmp_path: Path) -> None:
     save(repo, {"a": "2"}, "two")
     path = bare(tmp_path / "remote")
     sync.push(repo, str(path), {"refs/heads/master": repo.head().sha})
-    with serving(path) as url, user.clone(url, tmp_path / "copy", depth=1) as copy:
+    with served(path) as url, user.clone(url, tmp_path / "copy", depth=1) as copy:
         assert len(list(user.log(copy))) == 1
         copy.set_config("user.name", "B")
         copy.set_config("user.email", "b@x")
