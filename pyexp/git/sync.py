@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
-from dulwich.client import HTTPUnauthorized, check_transport_allowed, get_transport_and_path
+from dulwich.client import HTTPUnauthorized, SSHGitClient, check_transport_allowed, get_transport_and_path
 from dulwich.config import ConfigFile, apply_instead_of
 from dulwich.errors import GitProtocolError, NotGitRepository
 from dulwich.object_store import MissingObjectFinder
@@ -25,7 +26,7 @@ from pyexp.git import config, credentials, objects, refs, revisions
 from pyexp.git import repo as repository
 
 if TYPE_CHECKING:
-    from dulwich.client import GitClient
+    from dulwich.client import GitClient, SSHVendor
     from dulwich.objects import ObjectID
 
     from pyexp.git.repo import Repo
@@ -318,8 +319,23 @@ def _client(repo: Repo, remote: str, url: str, operation: str) -> tuple[GitClien
         password=password,
         ssh_command=os.environ.get("GIT_SSH_COMMAND"),  # dulwich itself reads core.sshCommand only
     )
+    if isinstance(client, SSHGitClient) and client.ssh_command == "ssh" and shutil.which("ssh") is None:
+        client.ssh_vendor = _vendor(url)
     check_transport_allowed(client, repo.config)
     return client, path
+
+
+def _vendor(url: str) -> SSHVendor:
+    """Stands in for the program ``ssh`` where there is none."""
+    where = config.shown_url(url)
+    try:
+        from pyexp.git import paramikossh  # an extra
+    except ImportError as error:
+        raise RemoteError(
+            f"{where} needs the program 'ssh' or the package '{error.name}', and neither is installed",
+            hint="pip install 'pyexp[ssh]', install OpenSSH, or use the https:// URL",
+        ) from error
+    return paramikossh.Vendor(where)
 
 
 def _fetch_objects(repo: Repo, remote: str, url: str, shas: list[str], depth: int | None) -> None:
@@ -358,8 +374,8 @@ def _explained(url: str) -> Iterator[None]:
         text = " ".join(str(error).split()) or type(error).__name__
         raise RemoteError(f"{where} cannot be used: {text[:300]}", hint="see the URL and the network") from error
     except Exception as error:
-        # urllib3's and dulwich.client's own errors share no base that could be named here.
-        if type(error).__module__.split(".")[0] not in ("urllib3", "dulwich"):
+        # urllib3's, paramiko's and dulwich.client's own errors share no base that could be named here.
+        if type(error).__module__.split(".")[0] not in ("urllib3", "dulwich", "paramiko"):
             raise
         text = " ".join(str(error).split()) or type(error).__name__
         raise RemoteError(f"{where} cannot be reached: {text[:300]}", hint="see the URL and the network") from error

@@ -233,6 +233,51 @@ def test_over_ssh(make: Callable[..., Space], bare: Path, tmp_path: Path, where:
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_over_ssh_without_an_ssh_program(make: Callable[..., Space], bare: Path, tmp_path: Path) -> None:
+    pytest.importorskip("paramiko")
+    ann = make()
+    ok(ann, "exp", "run", "-n", "one")
+    home = tmp_path / "sshd"
+    (tmp_path / "bin").mkdir()
+    home.mkdir()
+    # Nothing of the user's agent, and no program at all.
+    env = {"HOME": str(home), "PATH": str(tmp_path / "bin"), "SSH_AUTH_SOCK": ""}
+    with servers.sshd(home) as port:
+        (home / ".ssh/id_rsa").rename(home / ".ssh/mine")
+        (home / ".ssh/config").write_text(
+            f"Host box\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile ~/.ssh/mine\n"
+        )
+        ok(ann, "git", "remote", "add", "origin", f"ssh://box{bare}")
+        ok(ann, "git", "push", "origin", env=env)
+        ok(ann, "exp", "push", "--no-cache", "origin", "one", env=env)
+        assert "one" in ok(ann, "exp", "list", "origin", env=env)
+        for name in ("more", "gone"):
+            ok(ann, "exp", "run", "-n", name, "-S", f"lr=0.{len(name)}")
+            ok(ann, "exp", "push", "--no-cache", f"box:{bare}", name, env=env)
+        done = ann.cli("git", "clone", f"box:{bare}", str(tmp_path / "clone"), env=env)
+        assert done.returncode == 0, done.stderr
+        bob = Space(tmp_path / "clone")
+        ok(bob, "exp", "pull", "--no-cache", "origin", "one", "more", env=env)
+        assert set(bob.experiments()) == {"one", "more"}
+        ok(bob, "exp", "remove", "-g", "origin", "gone", env=env)
+        assert "gone" not in ok(ann, "exp", "list", "origin", env=env)
+        for url, why in (
+            (f"ssh://box{bare}x", "does not appear to be a git repository"),
+            ("ssh://127.0.0.1:1/x", "cannot be reached"),
+            (f"ssh://127.0.0.1:{port}{bare}", "refuses us"),  # the key file is that of box only
+        ):
+            done = ann.cli("exp", "list", url, env=env)
+            assert done.returncode == 1 and why in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+        (home / ".ssh/known_hosts").rename(home / ".ssh/away")
+        done = ann.cli("exp", "list", "origin", env=env)
+        assert "is not known" in done.stderr and f"'[127.0.0.1]:{port} ssh-ed25519" in done.stderr
+        (tmp_path / "without").mkdir()
+        (tmp_path / "without/paramiko.py").write_text("raise ModuleNotFoundError('no', name='paramiko')\n")
+        done = ann.cli("exp", "list", "origin", env={**env, "PYTHONPATH": str(tmp_path / "without")})
+        assert done.returncode == 1 and "pip install 'pyexp[ssh]'" in done.stderr and "'paramiko'" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_token_is_asked_for(make: Callable[..., Space], bare: Path) -> None:
     space = make()
     ok(space, "exp", "run", "-n", "one")
