@@ -1,9 +1,12 @@
 """Two people: Ann pushes experiments with their data, Bob in a clone of his own lists, pulls, shows and applies them."""
 
+import os
+import pty
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -290,3 +293,48 @@ def test_a_token_is_asked_for(make: Callable[..., Space], bare: Path) -> None:
         told = ok(space, "exp", "push", "--no-cache", "origin")
         assert "'one'" in told and TOKEN not in told
         assert TOKEN not in ok(space, "exp", "list", "origin")
+
+
+def test_a_login_from_a_helper_or_typed(
+    make: Callable[..., Space], bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = make()
+    ok(space, "exp", "run", "-n", "one")
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    with served(bare, TOKEN) as url:
+        ok(space, "git", "remote", "add", "origin", url)
+        answer = f"echo username=ann; echo password={TOKEN}"
+        (home / ".gitconfig").write_text(
+            f'[credential]\n\thelper = "!f() {{ echo $1 >> {home}/asked; cat > {home}/said; {answer}; }}; f"\n'
+        )
+        for args in (("git", "push", "origin"), ("exp", "push", "--no-cache", "origin"), ("exp", "list", "origin")):
+            told = space.cli(*args)
+            assert told.returncode == 0 and TOKEN not in told.stdout + told.stderr, told.stderr
+        # Once for each command, however often that talks to the server; and it is told that the login was right.
+        assert (home / "asked").read_text() == "get\nstore\n" * 3
+        assert f"password={TOKEN}" in (home / "said").read_text()
+        (home / ".gitconfig").write_text(
+            f'[credential]\n\thelper = "!f() {{ echo $1 >> {home}/wrong; echo username=ann; echo password=no; }}; f"\n'
+        )
+        done = space.cli("exp", "list", "origin")
+        assert done.returncode == 1 and "asks who you are" in done.stderr and len(done.stderr.splitlines()) == 1
+        assert (home / "wrong").read_text() == "get\nerase\n"
+        (home / ".gitconfig").write_text("[credential]\n\thelper = store\n")
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(space.root)
+            os.execv(sys.executable, [sys.executable, "-m", "pyexp", "exp", "list", "origin"])
+        said = b""
+        for question, typed in ((b"User name for http://127.0.0.1", "ann"), (b"assword or token for ann at", TOKEN)):
+            while question not in said or not said.endswith(b": "):
+                said += os.read(terminal, 1000)
+            os.write(terminal, typed.encode() + b"\n")
+        with suppress(OSError):
+            while more := os.read(terminal, 1000):
+                said += more
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
+        assert b"one" in said and TOKEN.encode() not in said
+        assert (home / ".git-credentials").read_text() == url.replace("//", f"//ann:{TOKEN}@").replace("/r.git", "\n")
+        assert "one" in ok(space, "exp", "list", "origin")
