@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pyexp import durable
 from pyexp.errors import MissingObject, PyexpError, RemoteError, UnsafeCheckout, UsageError
@@ -120,8 +120,8 @@ def artifact_of(url: str, wanted: Artifact, *, cwd: str) -> dict[str, str]:
     """The commit (``rev``) and ``path`` of an artifact of another repository; raises PyexpError when there is none."""
     with _somewhere() as directory:
         rev = _revision(url, wanted, directory, cwd)
-        with elsewhere.opened(url, rev, staging=directory, bases=[cwd]) as other:
-            return {"rev": other.sha or "", "path": path_of_artifact(other, wanted)}
+    with committed(url, rev, cwd=cwd) as other:
+        return {"rev": other.sha or "", "path": path_of_artifact(other, wanted)}
 
 
 def location_of_artifact(
@@ -277,6 +277,36 @@ def listing_of(
         below = relpath[len(root) + 1 if root else 0 :]
         found = listing.listing(project, below, sha=other.sha, pipeline=other.pipeline(root), choice=choice)
         return found, project.algo
+
+
+@contextmanager
+def committed(
+    url: str, rev: str | None = None, *, cwd: str, whole: bool = False, settings: Settings = Settings()
+) -> Iterator[Elsewhere]:
+    """A repository at a commit, to be read; ``whole`` with all of its history and experiments."""
+    with (
+        _somewhere() as directory,
+        elsewhere.opened(url, rev, staging=directory, bases=[cwd], whole=whole, settings=settings) as other,
+    ):
+        yield other
+
+
+@contextmanager
+def opened_file(
+    url: str, path: str, rev: str | None = None, *, cwd: str, settings: Settings = Settings()
+) -> Iterator[BinaryIO]:
+    """A file of git, or tracked data, of another repository; raises PyexpError when there is none."""
+    with committed(url, rev, cwd=cwd, settings=settings) as other:
+        landing = Landing(other.staging)
+        holdings = Holdings(other, landing)
+        files = holdings.at(path)
+        if "" not in files:
+            raise PyexpError(f"'{path}' is a directory", hint="name a file in it")
+        holdings.bring(files, path)
+        fresh = os.path.join(other.staging, "new")
+        write(files, fresh, landing, other.git)
+        with open(fresh, "rb") as file:
+            yield file
 
 
 @contextmanager
