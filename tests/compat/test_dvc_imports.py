@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from servers import web
-from twins import Work
+from servers import KEY, SECRET, s3, web
+from twins import Work, interpreter
 
 pytestmark = [pytest.mark.dvc, pytest.mark.git]
 
@@ -356,3 +357,63 @@ def test_data_is_added_to_a_remote_only(pair: dict[str, Work], site: tuple[Path,
     for work in pair.values():
         assert work.read("web.txt") == "web\n" and work.read("d/e/y") == "y\n" and work.read("sub/one.csv") == "1\n"
         assert json.loads(work.pyexp("status", "--json").out) == json.loads(work.dvc("status", "--json").out) == {}
+
+
+@pytest.fixture
+def bucket(pair: dict[str, Work], dvc: str, tmp_path: Path) -> Iterator[Path]:
+    """A bucket on an S3 server, which both projects know as the remote ``s3``."""
+    if subprocess.run([interpreter(dvc), "-c", "import s3fs"], capture_output=True).returncode:
+        pytest.skip("this DVC has no S3: pip install 'dvc[s3]'")
+    top = tmp_path / "server/bucket"
+    top.mkdir(parents=True)
+    # The server must see at once what the test changes behind its back.
+    with s3(tmp_path / "server", more=("--dir-cache-time", "1ms")) as endpoint:
+        for work in pair.values():
+            work.put(
+                ".dvc/config",
+                f"['remote \"s3\"']\n    url = s3://bucket/in\n    endpointurl = {endpoint}\n    region = us-east-1\n"
+                f"    access_key_id = {KEY}\n    secret_access_key = {SECRET}\n",
+            )
+        yield top
+
+
+def test_files_of_a_bucket(pair: dict[str, Work], bucket: Path) -> None:
+    def fill(relpath: str, text: str) -> None:
+        (bucket / "in" / relpath).parent.mkdir(parents=True, exist_ok=True)
+        (bucket / "in" / relpath).write_text(text)
+
+    fill("one.csv", "1\n")
+    fill("d/x", "x\n")
+    fill("d/e/y ü", "y\n")
+    both(pair, "import-url", "remote://s3/one.csv")
+    both(pair, "import-url", "remote://s3/d")
+    both(pair, "import-url", "remote://s3/d", "later", "--no-download")
+    both(pair, "import-url", "remote://s3/one.csv", "never.csv", "--no-exec")
+    both(pair, "import-url", "remote://s3/one.csv", "free.csv")
+    same(pair)
+    both(pair, "unfreeze", "free.csv.dvc")
+    assert "etag" in pair["pyexp"].read("one.csv.dvc")
+    swapped = {"dvc": pair["pyexp"], "pyexp": pair["dvc"]}
+
+    def status() -> set[str]:
+        told = [work.tool(name, "status", "--json").json() for work in pair.values() for name in TOOLS]
+        assert all(one == told[0] for one in told)
+        return set(told[0])
+
+    assert status() == {"later.dvc", "never.csv.dvc"}
+    fill("one.csv", "second\n")
+    fill("d/z", "z\n")
+    (bucket / "in/d/x").unlink()
+    assert status() == {"later.dvc", "never.csv.dvc", "free.csv.dvc"}
+    both(swapped, "update", "one.csv.dvc", "d.dvc", "never.csv.dvc", "free.csv.dvc")
+    same(swapped)
+    assert swapped["dvc"].read("one.csv") == "second\n" and not (swapped["pyexp"].root / "d/x").exists()
+    for work in pair.values():
+        for name in TOOLS:  # nothing to do
+            before = work.files()
+            work.tool(name, "update", "one.csv.dvc", "d.dvc")
+            assert work.files() == before, name
+        assert "has changed since" in work.pyexp("pull", "later", code=1).err
+        work.pyexp("update", "later.dvc")
+    same(pair)
+    assert status() == set()
