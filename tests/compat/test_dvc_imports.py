@@ -417,3 +417,41 @@ def test_files_of_a_bucket(pair: dict[str, Work], bucket: Path) -> None:
         work.pyexp("update", "later.dvc")
     same(pair)
     assert status() == set()
+
+
+def test_moved_imports_still_know_where_they_came_from(pair: dict[str, Work], registry: Work, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("1\n")
+    for work in pair.values():
+        work.put("in/side", "s\n")
+        work.put("sub/keep", "")
+    both(pair, "import-url", "../one.csv")
+    both(pair, "import-url", "in/side", "copy")
+    both(pair, "import", "../registry", "plain.txt")
+    both(pair, "move", "one.csv", "sub/two.csv")
+    both(pair, "move", "copy", "sub")
+    both(pair, "move", "plain.txt", "sub/plain.txt")
+    same(pair)
+    (tmp_path / "one.csv").write_text("2\n")
+    change(registry)
+    swapped = {"dvc": pair["pyexp"], "pyexp": pair["dvc"]}
+    both(swapped, "update", "sub/two.csv.dvc", "sub/copy.dvc", "sub/plain.txt.dvc")
+    same(swapped)
+    assert swapped["dvc"].read("sub/two.csv") == "2\n" and swapped["dvc"].read("sub/plain.txt") == "second\n"
+
+
+def test_a_relative_repository_is_found_from_a_new_place(pair: dict[str, Work], registry: Work) -> None:
+    """Ours is seen from the file; DVC's from wherever the user stands, which leads nowhere after a move."""
+    work = pair["pyexp"]
+    work.put("sub/deep/keep", "")
+    work.put("sub/registry/data/a", "not this one\n")
+    work.commit("beside")
+    work.pyexp("import", "../../registry", "data", cwd="sub")
+    assert "url: ../../registry" in work.read("sub/data.dvc")
+    work.pyexp("move", "data", "../top", cwd="sub")
+    assert "url: ../registry" in work.read("top.dvc")
+    work.pyexp("move", "top", "sub/deep/there")
+    # From sub/deep '../registry' would be another one.
+    assert "url: ../../../registry" in work.read("sub/deep/there.dvc")
+    change(registry)
+    work.pyexp("update", "sub/deep/there.dvc")
+    assert work.read("sub/deep/there/a") == "second\n"

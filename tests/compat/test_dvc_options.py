@@ -47,7 +47,7 @@ ABSENT = {
     "experiments queue-worker": "the same",
 }
 OPTIONS = {
-    ("import-url", "--version-aware"): SOON,
+    ("import-url", "--version-aware"): "objects are kept by their hash, not by versions of a bucket (docs/remotes.md)",
     ("exp rename", "-g"): "DVC takes it and renames the local experiment (FORMATS.md §7 #36)",
     ("exp rename", "--git-remote"): "the same",
     ("gc", "-p"): "other projects that share a cache: each of our projects keeps its own marks",
