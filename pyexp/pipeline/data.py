@@ -13,7 +13,7 @@ from pyexp.events import OnEvent, null
 from pyexp.formats import dvcyaml, lockfile
 from pyexp.model import Entry, LockEntry, OutSpec, StageLock, StageSpec, Tree, TreeFile
 from pyexp.objects import checkout as objects_checkout
-from pyexp.pipeline import plan, record
+from pyexp.pipeline import placed, plan, record
 from pyexp.pipeline.load import Pipeline, Reader, Target, lock_path, open_workspace, resolve
 from pyexp.pipeline.workspace import Workspace
 from pyexp.records import dataclass
@@ -140,7 +140,8 @@ def checkout(
 ) -> list[Changed]:
     """Makes tracked outputs hold what the lock files say, from the cache.
 
-    Raises UnsafeCheckout, before anything is touched, when unsaved bytes would go (unless ``force``), and MissingObject
+    Without targets, outputs of before (of another branch, say) that no file mentions any more go, if they are unchanged
+    and in the cache. Raises UnsafeCheckout, before anything is touched, when unsaved bytes would go (unless ``force``), and MissingObject
     at the end, naming the outputs the cache lacks (unless ``allow_missing``).
     """
     pipeline = open_workspace(project)
@@ -157,6 +158,9 @@ def checkout(
         if changes.added or changes.modified or changes.deleted:
             shown = f"{relpath}/" if entry.oid.is_dir else relpath
             done.append(Changed("M" if existed else "A", shown, changes.added, changes.modified, changes.deleted))
+    if not targets:
+        done += _take_away(workspace, [relpath for relpath, _, _ in pipeline.outs()])
+    placed.remember(project, dict(ready))
     project.statcache.save()
     never_made = {relpath for relpath, entry in wanted if entry is None}
     lacking = [relpath for relpath in missing if targets or relpath not in never_made]
@@ -166,6 +170,16 @@ def checkout(
             hint="fetch it (pyexp pull), or make it again (pyexp repro)",
         )
     return done
+
+
+def _take_away(workspace: Workspace, tracked: Sequence[str]) -> list[Changed]:
+    """Deletes outputs that are here from before, unchanged, and that no file mentions any more."""
+    gone: list[Changed] = []
+    for relpath in placed.leftovers(workspace, tracked):
+        is_dir = os.path.isdir(workspace.project.path(relpath))
+        changes = workspace.restore(relpath, None)
+        gone.append(Changed("D", f"{relpath}/" if is_dir else relpath, 0, 0, changes.deleted))
+    return gone
 
 
 def _recorded(
@@ -307,6 +321,7 @@ def remove(project: Project, targets: Sequence[str], *, cwd: str = "", outs: boo
     with project.lock():
         for file, name in groups:
             _forget(project, file, name)
+    placed.forget(project, [pipeline.stages[a].relpath(out.path) for a in found for out in pipeline.stages[a].outs])
     return list(found)
 
 
