@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pyexp.errors import MissingObject, PyexpError, UnsafeCheckout, UsageError
+from pyexp.errors import MissingObject, PyexpError, StoreError, UnsafeCheckout, UsageError
 from pyexp.events import OnEvent, null
 from pyexp.formats import dvcyaml, lockfile
 from pyexp.model import Entry, LockEntry, OutSpec, StageLock, StageSpec, Tree, TreeFile
@@ -149,10 +149,13 @@ def checkout(
     wanted = list(_recorded(pipeline, targets, cwd, recursive=recursive, with_deps=with_deps))
     missing = [relpath for relpath, entry in wanted if entry is None or not workspace.cached(entry)]
     ready = [(relpath, entry) for relpath, entry in wanted if entry is not None and relpath not in set(missing)]
+    # What is as it should be is not looked at twice: most of it, most of the time.
+    settled = {path for path, entry in ready if not relink and _is_settled(workspace, path, entry)}
+    differing = [(relpath, entry) for relpath, entry in ready if relpath not in settled]
     if not force:
-        _refuse_unsafe(workspace, ready)
+        _refuse_unsafe(workspace, differing)
     done: list[Changed] = []
-    for relpath, entry in ready:
+    for relpath, entry in differing:
         existed = os.path.lexists(project.path(relpath))
         changes = workspace.restore(relpath, entry, force=True, relink=relink)
         if changes.added or changes.modified or changes.deleted:
@@ -161,6 +164,7 @@ def checkout(
     if not targets:
         done += _take_away(workspace, [relpath for relpath, _, _ in pipeline.outs()])
     placed.remember(project, dict(ready))
+    project.tidy()
     project.statcache.save()
     never_made = {relpath for relpath, entry in wanted if entry is None}
     lacking = [relpath for relpath in missing if targets or relpath not in never_made]
@@ -170,6 +174,15 @@ def checkout(
             hint="fetch it (pyexp pull), or make it again (pyexp repro)",
         )
     return done
+
+
+def _is_settled(workspace: Workspace, relpath: str, entry: Entry) -> bool:
+    """Whether a tracked directory is there, by itself and not by a link, and holds what is recorded."""
+    if not entry.oid.is_dir or os.path.islink(workspace.project.path(relpath)):
+        return False
+    with suppress(StoreError):  # something odd in it: said where it is in the way
+        return plan.same(entry, workspace.content(relpath, entry.oid.algo))
+    return False
 
 
 def _take_away(workspace: Workspace, tracked: Sequence[str]) -> list[Changed]:
