@@ -285,6 +285,8 @@ class Project:
 
     def ignored_below(self, relpath: str) -> Callable[[str, bool], bool] | None:
         """The .dvcignore rules for paths below a directory, in the form ``objects.build`` takes; None when none apply."""
+        if not self.ignore.has_rules(relpath):  # a file of rules further below is refused there, and ignores nothing
+            return None
         match = self.ignore.match
         prefix = f"{relpath}/" if relpath else ""
         return lambda below, is_dir: match(prefix + below, is_dir)
@@ -304,18 +306,21 @@ class Project:
 
         path = self.control / self.kind.lock
         with mutex.locked(path, timeout=timeout, what="the project's lock", on_wait=waiting):
-            durable.remove_left_behind(self.litter)
-            self.litter.clear()
+            self.tidy()
             self._lock_holder = get_ident()
             try:
                 yield
             finally:
                 self._lock_holder = None
 
+    def tidy(self) -> None:
+        """Removes the temporary files of dead processes that were found on the way."""
+        durable.remove_left_behind(self.litter, ours=True)
+        self.litter.clear()
+
     def sweep(self) -> None:
         """Removes what dead processes were writing where pyexp keeps its own things, objects excepted."""
-        durable.remove_left_behind(self.litter)
-        self.litter.clear()
+        self.tidy()
         durable.remove_litter(str(self.control))
         workspaces = str(self.scratch / "work")
         for top in (self.scratch, self.cache_dir / "runs"):

@@ -132,13 +132,16 @@ def commit(
     pipeline: Pipeline,
 ) -> str:
     """Writes the experiment's commit; its default message carries the hash of what ran, as DVC's does."""
-    entries = {
-        pipeline.stages[address].name: lockfile.lock_entry(lock)
-        for address, lock in locks.items()
-        if address in pipeline.stages
-    }
-    digest = hashlib.sha256(json.dumps(entries, sort_keys=True, default=str).encode()).hexdigest()
-    return snapshot.commit_tree(repo, tree, parent=baseline, message=message or f"dvc: commit experiment {digest}")
+    named = {pipeline.stages[address].name: lock for address, lock in locks.items() if address in pipeline.stages}
+    return snapshot.commit_tree(
+        repo, tree, parent=baseline, message=message or f"dvc: commit experiment {digest_of(named)}"
+    )
+
+
+def digest_of(locks: Mapping[str | None, StageLock]) -> str:
+    """The hex hash of what ran: SHA-256 of the lock entries as JSON, sizes included (FORMATS.md §8)."""
+    entries = {name: lockfile.lock_entry(lock) for name, lock in locks.items()}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def publish(repo: Repo, outcome: Outcome, *, force: bool) -> Outcome:

@@ -52,12 +52,16 @@ from pyexp.objects.intake import (
     flush_file_system,
 )
 from pyexp.objects.memory import MemoryStore
-from pyexp.objects.statcache import Directory, StatCache, stamp
+from pyexp.objects.statcache import Directory, StatCache, is_settled, signature, stamp
 
 __all__ = ["LocalStore", "MemoryStore", "Store"]
 
 # Up to this size a file is read whole: hashed, looked up, and only written when it is new.
 SMALL_BYTES = 1 << 20
+# Manifests of this size list some hundred files: from there on a look at the directories alone is quicker.
+WORTH_MARKING = 1 << 15
+# From this size on a file is written by a thread of its own, behind the one that hashes.
+LARGE_BYTES = 16 << 20
 MODE = 0o444
 _FANOUT = re.compile(r"[0-9a-f]{2}")
 # From so many new objects on, one flush of the file system is cheaper than one for each of them.
@@ -149,11 +153,13 @@ class LocalStore:
             with suppress(FileNotFoundError), os.scandir(directory) as entries:
                 for entry in entries:
                     oid = Oid(self.algo, prefix + entry.name)
-                    with suppress(StoreError, FileNotFoundError):
+                    try:  # not suppress(), which costs as much as the rest, for each of a hundred thousand objects
                         check_oid(oid)
                         status = entry.stat(follow_symlinks=False)
-                        if stat.S_ISREG(status.st_mode):
-                            yield oid, status.st_size, status.st_mtime
+                    except (StoreError, FileNotFoundError):
+                        continue
+                    if stat.S_ISREG(status.st_mode):
+                        yield oid, status.st_size, status.st_mtime
 
     def fanout(self) -> list[str]:
         """The directories that objects are in."""
@@ -167,10 +173,18 @@ class LocalStore:
 
     def read(self, oid: Oid) -> bytes:
         """The object's bytes, hashed; raises MissingObject, or CorruptObject after moving a bad one out of the way."""
+        data = self.read_small(oid, None)
+        assert data is not None
+        return data
+
+    def read_small(self, oid: Oid, most: int | None = SMALL_BYTES) -> bytes | None:
+        """``read``, but None for an object of more than ``most`` bytes."""
         path = self.path(oid)
         try:
             fd, status = open_regular(path, NOFOLLOW)
             try:
+                if most is not None and status.st_size > most:
+                    return None
                 data = read_whole(fd, status.st_size)
             finally:
                 os.close(fd)
@@ -413,8 +427,7 @@ class LocalStore:
                 with os.fdopen(os.dup(target), "rb", buffering=0) as file:
                     digest, size = hash_stream(file, self.algo)
             else:
-                with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
-                    digest, size = hash_stream(file, self.algo, lambda piece: linking.write_all(target, piece))
+                digest, size = self._copy(fd, target, status.st_size)
             check_unchanged(path, status, os.fstat(fd), size)
             check_expected(path, digest, expect)
             oid = expect or Oid(self.algo, digest)
@@ -430,6 +443,18 @@ class LocalStore:
         finally:
             os.close(target)
         return oid
+
+    def _copy(self, fd: int, target: int, size: int) -> tuple[str, int]:
+        def write(piece: memoryview) -> None:
+            linking.write_all(target, piece)
+
+        with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
+            if size < LARGE_BYTES:
+                return hash_stream(file, self.algo, write)
+            from pyexp.objects import behind  # threads and queues: for those who have large files
+
+            with behind.written_behind(write) as later:
+                return hash_stream(file, self.algo, later, buffers=behind.BEHIND + 1)
 
     def _same_file(self, oid: Oid, final: str, temporary: str, size: int) -> bool:
         try:
@@ -494,6 +519,20 @@ class LocalStore:
         with explained(path), suppress(FileNotFoundError):
             os.unlink(path)
 
+    def remove_unused(self, oid: Oid, since: float | None) -> bool:
+        """Removes an object unless it was stored or used at ``since`` (seconds since the epoch) or later."""
+        path = self.path(oid)
+        try:
+            if since is not None and os.lstat(path).st_mtime >= since:
+                return False
+            os.unlink(path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(f"object {oid} cannot be removed: {error.strerror}", hint=f"look at {path}") from error
+        self._trees.pop(oid.hex, None)
+        return True
+
     # -- directories -------------------------------------------------------------------------------------------------
 
     def put_tree(self, tree: Tree) -> Entry:
@@ -518,6 +557,34 @@ class LocalStore:
             self._trees.clear()
         self._trees[oid.hex] = tree
         return tree
+
+    def complete(self, oid: Oid) -> bool:
+        """Whether an object is here and, if it is a manifest, everything that it lists.
+
+        Found out once for large directories, and not again as long as no object comes or goes. Raises CorruptObject
+        as ``read_tree`` does.
+        """
+        if not oid.is_dir:
+            return self.has(oid)
+        try:
+            status = os.lstat(self.path(oid))
+            known = self.statcache.directory(self.algo, f"{self.base}{os.sep}complete")
+            mark = self._mark() if status.st_size > WORTH_MARKING else None
+            if mark is not None and known.get(oid.hex, status) == mark:
+                return True
+            tree = self.read_tree(oid)
+        except (FileNotFoundError, NotADirectoryError, MissingObject):
+            return False
+        if self.missing({Oid(tree.algo, file[0]) for file in tree.files.values()}):
+            return False
+        if mark is not None:
+            known.put(oid.hex, status, mark)
+        return True
+
+    def _mark(self) -> str | None:
+        """A digest of the directories' statuses, which change when an object comes or goes; None while that is recent."""
+        statuses = [os.stat(directory) for directory in self.fanout()]
+        return hash_bytes(b"".join(map(signature, statuses)), self.algo) if all(map(is_settled, statuses)) else None
 
     def load(self, entry: Entry) -> Content:
         """What an entry stands for, with its manifest when it is a directory; raises as ``read_tree`` does."""

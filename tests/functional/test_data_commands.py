@@ -1,6 +1,7 @@
 """Tracked data as a user handles it: move, unprotect, data status, diff, list, check-ignore, cache, destroy, add -o."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -387,3 +388,27 @@ def test_the_api_adds_with_out(tracked: Space, tmp_path: Path) -> None:
     project = pyexp.find(tracked.root)
     assert "o.txt.dvc" in bringing.add(project, "../o.txt", "o.txt").for_git
     project.close()
+
+
+def test_checkout_takes_away_what_another_branch_tracked(space: Space) -> None:
+    space.put("dir/a", "a\n")
+    space.put("changed", "1\n")
+    space.put("lost", "lost\n")
+    space.put("given-up", "x\n")
+    space.put("stays", "stays\n")
+    assert space.cli("add", "dir", "changed", "lost", "given-up", "stays").returncode == 0
+    assert space.cli("remove", "given-up.dvc").returncode == 0
+    digest = next(iter(re.findall(r"(?:md5|xxh128): (\w+)", space.read("lost.dvc"))))
+    for name in ("dir", "changed", "lost"):
+        (space.root / f"{name}.dvc").unlink()
+    space.put("changed", "2\n")
+    for path in (space.project().cache_dir).rglob(digest[2:]):
+        path.unlink()
+    # With targets, nothing but these is looked at.
+    assert space.cli("checkout", "stays.dvc").stdout == ""
+    assert space.cli("checkout").stdout == "D\tdir/\n"
+    left = {path.name for path in space.root.iterdir()}
+    assert {"changed", "lost", "given-up", "stays"} <= left and "dir" not in left
+    # What was left once is the user's, whatever it holds later.
+    space.put("changed", "1\n")
+    assert space.cli("checkout").stdout == "" and space.read("changed") == "1\n"

@@ -129,3 +129,10 @@ def test_git_decides_the_same(tmp_path: Path, seed: int) -> None:
         expected = (file, int(line)) if file and not pattern.startswith("!") else None
         found = rules.explain(path, is_dir)
         assert (found and found[:2]) == expected, (path, texts)
+
+
+def test_has_rules_tells_where_nothing_can_be_ignored() -> None:
+    texts = {"": "# nothing\n", "a": "*.tmp\n", "b/c": "x\n"}
+    found = Ignore(texts.get)
+    assert [found.has_rules(path) for path in ("", "b", "d/e", "a", "a/deep", "b/c")] == [False] * 3 + [True] * 3
+    assert found.has_rules("d/.git/x")
