@@ -20,6 +20,7 @@ from dulwich.credentials import urlmatch_credential_sections
 
 from pyexp import durable
 from pyexp.errors import RemoteError
+from pyexp.git import config
 from pyexp.records import dataclass
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def question(repo: Repo, url: str) -> Question:
             helpers = [*helpers, value] if value else []
         elif name == "username" and value:
             fields["username"] = value
-        elif name == "usehttppath" and value.lower() in ("true", "yes", "on", "1"):
+        elif name == "usehttppath" and config.is_true(value):
             fields["path"] = unquote(parts.path.lstrip("/"))
     if parts.username:
         fields["username"] = unquote(parts.username)
@@ -80,7 +81,7 @@ def get(asked: Question) -> Login | None:
                 return found
             continue
         answer = _run(helper, "get", known)
-        if answer.get("quit", "").lower() in ("1", "true"):
+        if config.is_true(answer.get("quit", "no")):
             return None
         known.update({key: answer[key] for key in ("username", "password") if key in answer})
         if "username" in known and "password" in known:

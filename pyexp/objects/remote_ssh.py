@@ -21,6 +21,7 @@ from pyexp import ssh
 from pyexp.durable import TMP_PREFIX
 from pyexp.errors import MissingObject, RemoteError
 from pyexp.objects.contract import Transient
+from pyexp.objects.options import flag, number
 from pyexp.objects.remote import Found
 from pyexp.paths import check_relpath
 
@@ -29,8 +30,6 @@ CHANNELS = 8
 _PIECE_BYTES = 1 << 18
 # Up to this size a read is not asked for ahead: it would cost a question for the size.
 _AHEAD_BYTES = 1 << 15
-_TRUE = ("true", "yes", "on", "1")
-_FALSE = ("false", "no", "off", "0")
 
 
 def open_files(url: str, options: Mapping[str, str]) -> SshFiles:
@@ -59,7 +58,7 @@ class _Machine:
         self._client: paramiko.SSHClient | None = None
         self._idle: list[paramiko.SFTPClient] = []
         self._lock = threading.Lock()
-        self.channels = min(_number(options, "max_sessions", CHANNELS), CHANNELS) or 1
+        self.channels = min(number(options, "max_sessions", CHANNELS), CHANNELS) or 1
         self._free = threading.BoundedSemaphore(self.channels)
 
     @contextmanager
@@ -98,7 +97,7 @@ class _Machine:
             sftp = client.open_sftp()
         channel = sftp.get_channel()
         if channel is not None:
-            channel.settimeout(_number(self._options, "read_timeout", 120))
+            channel.settimeout(number(self._options, "read_timeout", 120))
         return client, sftp
 
     def _drop(self, client: paramiko.SSHClient | None) -> None:
@@ -113,7 +112,7 @@ class _Machine:
 
     def _connect(self) -> paramiko.SSHClient:
         options = self._options
-        if options.get("gss_auth", "false").lower() in _TRUE:
+        if flag(options, "gss_auth"):
             raise RemoteError(f"{self.shown}: gss_auth is not supported", hint="use a key, the agent or a password")
         keyfile = options.get("keyfile")
         machine = ssh.Machine(
@@ -124,21 +123,14 @@ class _Machine:
             options.get("password") or self._password,
             options.get("passphrase"),
             os.path.join(options.get("base", ""), os.path.expanduser(keyfile)) if keyfile else None,
-            allow_agent=options.get("allow_agent", "true").lower() not in _FALSE,
-            timeout=_number(options, "timeout", 30),
+            allow_agent=flag(options, "allow_agent", True),
+            timeout=number(options, "timeout", 30),
             hint="pyexp remote modify --local NAME user USER, and keyfile or password; does 'ssh' get in?",
         )
         try:
             return ssh.connect(machine)
         except ssh.Unreachable as error:
             raise Transient(error.message, hint=error.hint) from error
-
-
-def _number(options: Mapping[str, str], name: str, default: int) -> int:
-    try:
-        return int(float(options.get(name, default)))
-    except ValueError as error:
-        raise RemoteError(f"{name} = {options[name]!r} is not a number") from error
 
 
 class SshFiles:

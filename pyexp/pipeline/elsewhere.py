@@ -202,6 +202,8 @@ def scratch(path: str) -> Iterator[str]:
     try:
         yield path
     finally:
+        # All in it is ours and can be had again: what resists must not make a command fail that is done. Beside a
+        # project or a target the next ``sweep`` tries again, the system's temporary files are the system's to remove.
         shutil.rmtree(path, ignore_errors=True)
 
 
