@@ -16,7 +16,8 @@ from pyexp.model import Oid
 from pyexp.pipeline import addresses, artifacts, elsewhere, incoming, listing
 from pyexp.pipeline.artifacts import Artifact
 from pyexp.pipeline.elsewhere import Elsewhere
-from pyexp.pipeline.holdings import File, Holdings, Landing, Tracked, is_description, write
+from pyexp.pipeline.holdings import Holdings, Tracked, is_description
+from pyexp.pipeline.landing import File, Landing, write
 from pyexp.pipeline.listing import Choice, Listed
 from pyexp.pipeline.origins import Settings
 from pyexp.pipeline.share import options_of, remote_name

@@ -18,7 +18,8 @@ from pyexp.formats import lockfile
 from pyexp.model import Entry, LockEntry, StageLock, StageSpec
 from pyexp.pipeline import addresses, bringing, elsewhere, origins, record
 from pyexp.pipeline.bringing import How, Tracked
-from pyexp.pipeline.holdings import Holdings, Landing
+from pyexp.pipeline.holdings import Holdings
+from pyexp.pipeline.landing import Landing
 from pyexp.pipeline.load import Pipeline, open_workspace, resolve
 from pyexp.pipeline.origins import Origin, Settings
 from pyexp.pipeline.workspace import Workspace
