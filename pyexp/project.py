@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from pyexp import durable, mutex
 from pyexp.documents import Documents
 from pyexp.errors import FormatError, NoGitRepo, NotAProject, PyexpError
-from pyexp.events import Note, OnEvent, null
+from pyexp.events import Ask, Note, OnEvent, null
 from pyexp.formats import config as config_format
 from pyexp.formats.config import Config
 from pyexp.formats.ignore import Ignore
@@ -92,7 +92,7 @@ class Project:
         self.user_config = dict(user_config or {})
         self._statcache_path = statcache
         # Asks the user for a secret, by its name; None where nobody can answer.
-        self.ask: Callable[[str], str] | None = None
+        self.ask: Ask | None = None
         self._stores: dict[str, LocalStore] = {}
         self._lock_holder: int | None = None
         # Temporary files that were seen on the way; whoever takes the lock to write removes what dead processes left.
@@ -192,9 +192,11 @@ class Project:
         from pyexp.git import repo  # seam: a command that needs no git must not pay for it
 
         try:
-            return repo.discover(self.root)
+            found = repo.discover(self.root)
         except NoGitRepo:
             return None
+        found.ask = self.ask
+        return found
 
     def require_git(self) -> Repo:
         """The git repository; raises NoGitRepo when there is none."""

@@ -16,6 +16,7 @@ from pyexp.model import OutSpec, ParamSpec, StageSpec
 from pyexp.paths import printable
 from pyexp.pipeline import plan, record, repro
 from pyexp.pipeline.load import PIPELINE_FILE, Pipeline, open_workspace, resolve
+from pyexp.records import replace
 
 
 def add_repro(parser: ArgumentParser) -> None:
@@ -247,13 +248,16 @@ def _set_frozen(args: Namespace, console: Console, frozen: bool) -> int:
         for target in args.targets:
             for named in resolve(pipeline, target, where.cwd, outs=False):
                 spec = pipeline.stages[named.stage]
+                files[spec.file] = None
+                if spec.is_import:  # repro and status look for newer data of one that is not frozen
+                    record.write(where.project, [(replace(spec, frozen=frozen), pipeline.lock(named.stage))])
+                    continue
                 if spec.name is None:
                     raise PyexpError(f"'{spec.file}' is data, which is never run", hint="freeze the stages that use it")
                 with where.project.lock(console.event):
                     text = where.project.read_text(spec.file) or ""
                     name = spec.name.partition("@")[0]
                     where.project.write_text(spec.file, dvcyaml.set_flag(text, spec.file, name, "frozen", frozen))
-                files[spec.file] = None
         if where.project.git is not None:
             hint_git(console, list(files), where.cwd)
     return 0

@@ -14,6 +14,7 @@ from pyexp.git import repo as repository
 from pyexp.git.checkout import remove_tree
 
 if TYPE_CHECKING:
+    from pyexp.events import Ask
     from pyexp.git.repo import Repo
 
 
@@ -42,7 +43,7 @@ def remove_remote(repo: Repo, name: str) -> None:
             config.remove_section(repo, ("branch", branch))
 
 
-def clone(url: str, path: Path, depth: int | None = None) -> Repo:
+def clone(url: str, path: Path, depth: int | None = None, ask: Ask | None = None) -> Repo:
     """Copies a repository into ``path``, which must not exist or be empty, and checks its branch out.
 
     ``depth`` brings only so many commits (not from a path). On failure nothing is left. Raises RemoteError, GitError.
@@ -54,6 +55,7 @@ def clone(url: str, path: Path, depth: int | None = None) -> Repo:
     made: Repo | None = None
     try:
         made = repository.init(path)
+        made.ask = ask
         _fill(made, url, depth)
         return made
     except BaseException:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
-from dulwich.client import HTTPUnauthorized, check_transport_allowed, get_transport_and_path
+from dulwich.client import HTTPUnauthorized, SSHGitClient, check_transport_allowed, get_transport_and_path
 from dulwich.config import ConfigFile, apply_instead_of
 from dulwich.errors import GitProtocolError, NotGitRepository
 from dulwich.object_store import MissingObjectFinder
@@ -25,13 +26,14 @@ from pyexp.git import config, credentials, objects, refs, revisions
 from pyexp.git import repo as repository
 
 if TYPE_CHECKING:
-    from dulwich.client import GitClient
+    from dulwich.client import GitClient, SendPackResult, SSHVendor
     from dulwich.objects import ObjectID
 
     from pyexp.git.repo import Repo
 
 # ref -> None when it is done, else why it is not.
 Results = dict[str, str | None]
+Result = TypeVar("Result")
 ZERO = "0" * 40
 # git's transfer.unpackLimit: fewer objects than this stay loose, lest every experiment brings a pack.
 UNPACK_LIMIT = 100
@@ -64,9 +66,9 @@ def list_remote(repo: Repo, remote: str, prefix: str = "refs/", *, peeled: bool 
     if local is not None:
         with _open_local(local, url) as other:
             return refs.read(other, prefix)
-    with _explained(url):
-        client, path = _client(repo, remote, url, "pull")
-        told = client.get_refs(path.encode(), ref_prefix=[prefix.encode()]).refs
+    told = _talk(
+        repo, remote, url, "pull", lambda client, path: client.get_refs(path, ref_prefix=[prefix.encode()])
+    ).refs
     found: dict[str, str] = {}
     for raw, sha in sorted(told.items()):
         name = raw.decode("utf-8", "replace")
@@ -99,15 +101,13 @@ def default_branch(repo: Repo, remote: str) -> str | None:
     if local is not None:
         with _open_local(local, url) as other:
             return refs.read_head(other)[0]
-    with _explained(url):
-        client, path = _client(repo, remote, url, "pull")
-        found = client.get_refs(path.encode())
-        target = found.symrefs.get(cast("Any", b"HEAD"))
-        if target:
-            return target.decode("utf-8", "replace")
-        # An old server names no target: any branch at the same commit will do.
-        head = found.refs.get(cast("Any", b"HEAD"))
-        names = sorted(name for name, sha in found.refs.items() if sha == head and name.startswith(b"refs/heads/"))
+    found = _talk(repo, remote, url, "pull", lambda client, path: client.get_refs(path))
+    target = found.symrefs.get(cast("Any", b"HEAD"))
+    if target:
+        return target.decode("utf-8", "replace")
+    # An old server names no target: any branch at the same commit will do.
+    head = found.refs.get(cast("Any", b"HEAD"))
+    names = sorted(name for name, sha in found.refs.items() if sha == head and name.startswith(b"refs/heads/"))
     for favourite in (b"refs/heads/main", b"refs/heads/master"):
         if favourite in names:
             return favourite.decode()
@@ -160,12 +160,13 @@ def push(repo: Repo, remote: str, updates: Mapping[str, str | None], *, force: b
                 chosen[name.encode()] = sha.encode("ascii")
         return chosen
 
-    with _explained(url), _Dulwich(os.fspath(repo.worktree or repo.gitdir)) as inner:
-        client, path = _client(repo, remote, url, "push")
-        sent = client.send_pack(path.encode(), choose, cast("Any", inner.generate_pack_data))
-        for raw, problem in (sent.ref_status or {}).items():
-            if problem is not None:
-                results[raw.decode("utf-8", "replace")] = str(problem)
+    def send(client: GitClient, path: bytes) -> SendPackResult:
+        with _Dulwich(os.fspath(repo.worktree or repo.gitdir)) as inner:
+            return client.send_pack(path, choose, cast("Any", inner.generate_pack_data))
+
+    for raw, problem in (_talk(repo, remote, url, "push", send).ref_status or {}).items():
+        if problem is not None:
+            results[raw.decode("utf-8", "replace")] = str(problem)
     return results
 
 
@@ -307,8 +308,26 @@ def _push_local(repo: Repo, path: str, url: str, updates: Mapping[str, str | Non
 # --- over the network
 
 
-def _client(repo: Repo, remote: str, url: str, operation: str) -> tuple[GitClient, str]:
-    username, password = credentials.find(repo, remote, url)
+def _talk(repo: Repo, remote: str, url: str, operation: str, use: Callable[[GitClient, bytes], Result]) -> Result:
+    """What ``use`` makes of a client for a URL; where the server wants to know who we are, that is asked for once."""
+    with _explained(url):
+        try:
+            return use(*_client(repo, url, operation, credentials.find(repo, remote, url)))
+        except HTTPUnauthorized:
+            asked = credentials.Asked(repo, url)
+            if asked.login is None:
+                raise
+        try:
+            result = use(*_client(repo, url, operation, asked.login))
+        except HTTPUnauthorized:
+            asked.refused()
+            raise
+        asked.accepted()
+        return result
+
+
+def _client(repo: Repo, url: str, operation: str, login: tuple[str | None, str | None]) -> tuple[GitClient, bytes]:
+    username, password = login
     client, path = get_transport_and_path(
         url,
         config=repo.config,
@@ -318,20 +337,37 @@ def _client(repo: Repo, remote: str, url: str, operation: str) -> tuple[GitClien
         password=password,
         ssh_command=os.environ.get("GIT_SSH_COMMAND"),  # dulwich itself reads core.sshCommand only
     )
+    if isinstance(client, SSHGitClient) and client.ssh_command == "ssh" and shutil.which("ssh") is None:
+        client.ssh_vendor = _vendor(url)
     check_transport_allowed(client, repo.config)
-    return client, path
+    return client, path.encode()
+
+
+def _vendor(url: str) -> SSHVendor:
+    """Stands in for the program ``ssh`` where there is none."""
+    where = config.shown_url(url)
+    try:
+        from pyexp.git import paramikossh  # an extra
+    except ImportError as error:
+        raise RemoteError(
+            f"{where} needs the program 'ssh' or the package '{error.name}', and neither is installed",
+            hint="pip install 'pyexp[ssh]', install OpenSSH, or use the https:// URL",
+        ) from error
+    return paramikossh.Vendor(where)
 
 
 def _fetch_objects(repo: Repo, remote: str, url: str, shas: list[str], depth: int | None) -> None:
-    with _explained(url), _Dulwich(os.fspath(repo.worktree or repo.gitdir)) as inner:
-        inner.object_store.fsync_object_files = True
-        client, path = _client(repo, remote, url, "pull")
-        client.fetch(
-            path.encode(),
-            inner,
-            determine_wants=lambda there, depth=None: [_id(sha) for sha in shas],
-            depth=depth,
-        )
+    def receive(client: GitClient, path: bytes) -> None:
+        with _Dulwich(os.fspath(repo.worktree or repo.gitdir)) as inner:
+            inner.object_store.fsync_object_files = True
+            client.fetch(
+                path,
+                inner,
+                determine_wants=lambda there, depth=None: [_id(sha) for sha in shas],
+                depth=depth,
+            )
+
+    _talk(repo, remote, url, "pull", receive)
     # Packs that came are seen by a store that is opened after them.
     repo.close()
     for sha in shas:
@@ -358,8 +394,8 @@ def _explained(url: str) -> Iterator[None]:
         text = " ".join(str(error).split()) or type(error).__name__
         raise RemoteError(f"{where} cannot be used: {text[:300]}", hint="see the URL and the network") from error
     except Exception as error:
-        # urllib3's and dulwich.client's own errors share no base that could be named here.
-        if type(error).__module__.split(".")[0] not in ("urllib3", "dulwich"):
+        # urllib3's, paramiko's and dulwich.client's own errors share no base that could be named here.
+        if type(error).__module__.split(".")[0] not in ("urllib3", "dulwich", "paramiko"):
             raise
         text = " ".join(str(error).split()) or type(error).__name__
         raise RemoteError(f"{where} cannot be reached: {text[:300]}", hint="see the URL and the network") from error

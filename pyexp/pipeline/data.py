@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pyexp.errors import MissingObject, PyexpError, StoreError, UnsafeCheckout, UsageError
+from pyexp.errors import MissingObject, PyexpError, StoreError, UnsafeCheckout
 from pyexp.events import OnEvent, null
 from pyexp.formats import dvcyaml, lockfile
 from pyexp.model import Entry, LockEntry, OutSpec, StageLock, StageSpec, Tree, TreeFile
 from pyexp.objects import checkout as objects_checkout
-from pyexp.pipeline import placed, plan, record
+from pyexp.pipeline import incoming, placed, plan, record
 from pyexp.pipeline.load import Pipeline, Reader, Target, lock_path, open_workspace, resolve
 from pyexp.pipeline.workspace import Workspace
 from pyexp.records import dataclass
@@ -31,28 +31,18 @@ def add(
     *,
     cwd: str = "",
     commit: bool = True,
-    out: str | None = None,
-    force: bool = False,
     relink: bool = True,
     on_event: OnEvent = null,
 ) -> list[str]:
     """Tracks files and directories: into the cache, a ``.dvc`` file beside each, a line in ``.gitignore``.
 
-    ``paths`` are seen from ``cwd``. With ``out`` the one path, of anywhere, is copied there first (``force``: even if
-    something is there). ``relink=False`` leaves the files themselves where links into the cache are configured.
+    ``paths`` are seen from ``cwd``. ``relink=False`` leaves the files themselves where links into the cache are configured.
     Returns the files git should have. Raises PyexpError for a path that does not exist, lies outside, or is tracked by
     git or by a stage already.
     """
-    from pyexp.pipeline import incoming  # shutil and its compressors: only ``add`` pays for it
-
     pipeline = open_workspace(project)
     workspace = Workspace(project, on_event)
-    if out is not None:
-        if len(paths) != 1:
-            raise UsageError("--out is for one file or directory at a time", hint="add them one by one")
-        relpaths = [incoming.copy_in(project, pipeline, paths[0], out, cwd=cwd, force=force)]
-    else:
-        relpaths = [incoming.addable(project, pipeline, path, cwd) for path in paths]
+    relpaths = [incoming.addable(project, pipeline, path, cwd) for path in paths]
     for_git: dict[str, None] = {}
     with project.live():
         for relpath in relpaths:
@@ -398,17 +388,19 @@ def status(
     cwd: str = "",
     with_deps: bool = False,
     recursive: bool = False,
+    updates: bool = True,
     on_event: OnEvent = null,
 ) -> list[tuple[StageSpec, list[plan.Reason]]]:
     """Every stage that is out of date, with all reasons; changes nothing.
 
-    The repositories that data was imported from are asked for newer commits; those that cannot be are told of.
+    The repositories that data was imported from are asked for newer commits (unless not ``updates``); those that cannot
+    be are told of.
     """
     pipeline = open_workspace(project)
     workspace = Workspace(project)
     found: list[tuple[StageSpec, list[plan.Reason]]] = []
     named = _named_stages(pipeline, targets, cwd, with_deps=with_deps, recursive=recursive)
-    of_imports = _of_imports(project, pipeline, named, on_event)
+    of_imports = _of_imports(project, pipeline, named, updates, on_event)
     for address in named:
         stage, lock = pipeline.stages[address], pipeline.lock(address)
         observed = workspace.observed(stage, lock)
@@ -422,7 +414,7 @@ def status(
 
 
 def _of_imports(
-    project: Project, pipeline: Pipeline, named: Iterable[str], on_event: OnEvent
+    project: Project, pipeline: Pipeline, named: Iterable[str], updates: bool, on_event: OnEvent
 ) -> dict[str, list[plan.Reason]]:
     """What is to be said of imported data; asks where it came from."""
     stages = [(pipeline.stages[name], pipeline.lock(name)) for name in named if pipeline.stages[name].is_import]
@@ -430,4 +422,4 @@ def _of_imports(
         return {}
     from pyexp.pipeline import reimport  # only a project with imports pays for it
 
-    return reimport.reasons(project, stages, on_event)
+    return reimport.reasons(project, stages, updates=updates, on_event=on_event)

@@ -202,6 +202,8 @@ def scratch(path: str) -> Iterator[str]:
     try:
         yield path
     finally:
+        # All in it is ours and can be had again: what resists must not make a command fail that is done. Beside a
+        # project or a target the next ``sweep`` tries again, the system's temporary files are the system's to remove.
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -213,15 +215,18 @@ def opened(
     staging: str,
     bases: Sequence[str],
     committed: bool = True,
+    whole: bool = False,
     settings: Settings = Settings(),
     user_config: Mapping[str, str] | None = None,
     on_event: OnEvent = null,
 ) -> Iterator[Elsewhere]:
     """Opens a repository at a revision (default: its HEAD; without ``committed``, a work tree's files as they are).
 
+    ``whole`` brings all of its history and experiments along.
+
     Raises RemoteError when it cannot be reached, BadRevision, NoGitRepo for a directory without commits.
     """
-    found = _open(url, rev, staging, bases, committed, settings, user_config or {}, on_event)
+    found = _open(url, rev, staging, bases, committed, whole, settings, user_config or {}, on_event)
     try:
         yield found
     finally:
@@ -235,6 +240,7 @@ def _open(
     staging: str,
     bases: Sequence[str],
     committed: bool,
+    whole: bool,
     settings: Settings,
     user_config: Mapping[str, str],
     on_event: OnEvent,
@@ -243,7 +249,7 @@ def _open(
     if path is None:
         base, top = os.path.join(staging, f"clone-{os.urandom(4).hex()}"), "."
         git = repository.init(Path(base))
-        sha: str | None = fetched(git, url, rev, on_event)
+        sha: str | None = fetched(git, url, rev, on_event, whole=whole)
     else:
         git_here = _discover(path)
         as_is = rev is None and not committed and not (git_here is not None and git_here.worktree is None)
@@ -258,6 +264,8 @@ def _open(
             )  # fmt: skip
         git = git_here
         base = os.path.realpath(git.worktree or os.path.join(staging, "bare"))
+        if git.worktree is None:
+            os.makedirs(base, exist_ok=True)  # stands for the work tree, with nothing in it
         top = "." if git.worktree is None else os.path.relpath(os.path.realpath(path), base)
         sha = None if as_is else resolved(git, rev)
     return Elsewhere(
@@ -328,25 +336,42 @@ def latest(git: Repo, url: str, rev: str | None) -> str | None:
     return None if ref is None else there[ref]
 
 
-def fetched(git: Repo, url: str, rev: str | None, on_event: OnEvent) -> str:
+def tags(url: str, *, staging: str, bases: Sequence[str]) -> list[str]:
+    """The names of a repository's tags; raises RemoteError when it cannot be asked, NoGitRepo."""
+    path = local_path(url, bases)
+    if path is not None:
+        git = _discover(path)
+        if git is None:
+            raise NoGitRepo(f"'{url}' is in no git repository", hint="versions are tags of git")
+        with git:
+            return list(git.tags())
+    from pyexp.git import sync  # seam: see latest
+
+    with repository.init(Path(staging, f"asking-{os.urandom(4).hex()}")) as asking:
+        return [name.removeprefix("refs/tags/") for name in sync.list_remote(asking, url, "refs/tags/")]
+
+
+def fetched(git: Repo, url: str, rev: str | None, on_event: OnEvent, *, whole: bool = False) -> str:
     """Brings a commit of a server's into an empty repository of ours: by itself if it can be had so, else everything."""
     from pyexp.git import sync  # seam: see latest
 
     on_event(Note(f"fetching {sync.shown(git, url)}", "debug"))
     there = sync.list_remote(git, url)
-    ref = _ref(there, rev or sync.default_branch(git, url))
-    if ref is None and rev is not None and SHA.fullmatch(rev):
-        ref = next((name for name, sha in sorted(there.items()) if sha == rev), None)
-        if ref is None and sync.fetch_commit(git, url, rev):
-            return rev
-    if ref is not None:
-        _checked(sync.fetch(git, url, {ref: ref}, depth=1))
-        return git.resolve(f"{there[ref]}^{{commit}}")
-    if rev is None:
+    branch = sync.default_branch(git, url)
+    ref = _ref(there, rev or branch)
+    if ref is None and rev is None:
         raise BadRevision(f"{sync.shown(git, url)} has no commits on its branch", hint="name a revision: --rev")
+    if not whole:
+        if ref is None and rev is not None and SHA.fullmatch(rev):
+            ref = next((name for name, sha in sorted(there.items()) if sha == rev), None)
+            if ref is None and sync.fetch_commit(git, url, rev):
+                return rev
+        if ref is not None:
+            _checked(sync.fetch(git, url, {ref: ref}, depth=1))
+            return git.resolve(f"{there[ref]}^{{commit}}")
     wanted = [name for name in there if name.startswith(("refs/heads/", "refs/tags/", "refs/exps/"))]
     _checked(sync.fetch(git, url, wanted))
-    refs.write_head(git, sync.default_branch(git, url) or "refs/heads/main")
+    refs.write_head(git, branch or "refs/heads/main")
     return resolved(git, rev)
 
 

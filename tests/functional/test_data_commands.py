@@ -11,7 +11,7 @@ from functional.conftest import Space
 
 import pyexp
 from pyexp.errors import PyexpError, UnsafeCheckout
-from pyexp.pipeline import data
+from pyexp.pipeline import bringing
 from pyexp.pipeline import move as moving
 
 
@@ -363,10 +363,30 @@ def test_cache_migrate_has_nothing_to_do_in_native_projects(make: Callable[..., 
     assert space.cli("cache", "migrate", "--dvc-files").returncode == 0
 
 
+def test_options_of_add_that_do_not_go_together(tracked: Space) -> None:
+    tracked.put("new.txt", "n\n")
+    for args, why in (
+        (("new.txt", "-r", "far"), "go with --to-remote"),
+        (("new.txt", "--remote-jobs", "2"), "go with --to-remote"),
+        (("new.txt", "-o", "x", "-r", "far"), "go with --to-remote"),
+        (("new.txt", "one.txt", "--to-remote"), "one file or directory at a time"),
+        (("new.txt", "--to-remote", "--no-commit"), "does not go with --no-commit"),
+        (("new.txt", "-o", "x", "--no-commit"), "does not go with --no-commit"),
+    ):
+        done = tracked.cli("add", *args)
+        assert done.returncode == 2 and why in done.stderr, (args, done.stderr)
+    done = tracked.cli("add", "--to-remote", "new.txt")
+    assert done.returncode == 1 and "no remote is configured" in done.stderr
+    assert not (tracked.root / "new.txt.dvc").exists()
+    (tracked.root.parent / "new.txt").write_text("other\n")
+    done = tracked.cli("add", "--to-remote", "../new.txt")
+    assert done.returncode == 1 and "'new.txt' exists already" in done.stderr
+
+
 def test_the_api_adds_with_out(tracked: Space, tmp_path: Path) -> None:
     (tmp_path / "o.txt").write_text("o\n")
     project = pyexp.find(tracked.root)
-    assert "o.txt.dvc" in data.add(project, ["../o.txt"], out="o.txt")
+    assert "o.txt.dvc" in bringing.add(project, "../o.txt", "o.txt").for_git
     project.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from functional.conftest import Space
 from functional.test_remotes import control, forget, ok, refused
-from functional.test_share_experiments import served, served_by_git
+from gitserver import served, served_by_git
 from servers import FRESH, KEY, PASSWORD, SECRET, USER, s3, web, webdav
 
 import pyexp

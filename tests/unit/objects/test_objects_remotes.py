@@ -11,7 +11,7 @@ from suites.store_suite import StoreSuite, oid_of
 
 from pyexp.errors import CorruptObject, MissingObject, RemoteError
 from pyexp.model import Oid
-from pyexp.objects import retrying
+from pyexp.objects import options, retrying
 from pyexp.objects.remote import Remote, open_remote
 from pyexp.objects.remote_directory import DirectoryFiles
 from pyexp.objects.remote_store import FEW, RemoteStore
@@ -345,3 +345,15 @@ def _stop_after(store: Store, count: int, patch: pytest.MonkeyPatch) -> None:
         (real if next(left, None) is not None else dead.write)(key, data)
 
     patch.setattr(files, "write", write)
+
+
+def test_options_are_read_or_refused() -> None:
+    for word in ("true", "Yes", "ON", "1"):
+        assert options.flag({"x": word}, "x") is True
+    for word in ("false", "No", "OFF", "0"):
+        assert options.flag({"x": word}, "x", True) is False
+    assert options.flag({}, "x", True) is True and options.truth("/etc/ca.pem") is None
+    assert options.number({"x": "8"}, "x", 1) == 8 and options.seconds({"x": "0.5"}, "x", 1) == 0.5
+    for read in (options.flag, options.number, options.seconds):
+        with pytest.raises(RemoteError, match="x = 'maybe' is"):
+            read({"x": "maybe"}, "x", 1)  # type: ignore[operator]
