@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import BinaryIO
 
+from pyexp import durable
 from pyexp.cli.console import Console
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.repro_options import add_repro_options, repro_options
@@ -184,7 +185,7 @@ class _Log:
     def named(self, name: str) -> None:
         path = log_path(self._where.project, f"here-{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("wb", buffering=0)
+        self._file = durable.open_log(path)
         self._copy(f"Reproducing experiment '{name}'\n".encode())
         self._console.info(f"Reproducing experiment '{name}'")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pyexp import mutex
+from pyexp import durable, mutex
 from pyexp import project as projects
 from pyexp.errors import Locked, PyexpError, StageFailed, UsageError
 from pyexp.events import Event, Note, OnEvent, StageEvent, TaskEvent, log_line, null
@@ -154,7 +154,7 @@ class _Performance:
         self.on_event(TaskEvent(task.id, task.name, "running"))
         path = log_path(self.project, task.id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as log:
+        with durable.open_log(path, append=True) as log:
             write = _logger(log.write)
             write(f"== experiment '{task.name}', {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
             around = repro.Surroundings(

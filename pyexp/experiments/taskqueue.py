@@ -55,10 +55,6 @@ class Queue:
 
     def __init__(self, project: Project) -> None:
         self.directory = project.home.scratch / "queue"
-        if self.directory.is_symlink():
-            raise PyexpError(
-                f"{self.directory} is a symbolic link", hint="make it a directory: the queue is kept there"
-            )
         # What could not be read, for whoever wants to say so.
         self.damaged: list[str] = []
 
