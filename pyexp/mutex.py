@@ -74,7 +74,8 @@ def locked(
     descriptor: a child process that inherits it keeps the lock until it ends, too. Raises Locked when the time is up.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+    fd = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
     try:
         _wait(fd, path, timeout, what, on_wait)
         # The content is a courtesy to the person who waits; a full disk must not stop the holder.

@@ -17,6 +17,8 @@ _CONTROL_DIRS = frozenset({".git", ".dvc", ".pyexp"})
 _GIT_SHORT = re.compile(r"git~[0-9]+\Z", re.IGNORECASE)
 # Characters HFS+ ignores when it compares names: ".g\u200cit" opens ".git" there.
 _IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+# Control characters, and those that turn the direction of text or end a line.
+_ACTIVE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class UnsafePath(PyexpError):
@@ -58,3 +60,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def inert(text: str) -> str:
+    """Lines for a terminal that cannot play with it: as ``printable``, but lines, tabs and odd blanks stay.
+
+    The net below every place that forgot ``printable``. What is escaped is escaped as JSON has it.
+    """
+    return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

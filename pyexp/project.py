@@ -112,11 +112,18 @@ class Project:
 
     @cached_property
     def scratch(self) -> Path:
-        """Where state lives that may be lost; refused when it is a link, for what is written there may be deleted."""
+        """Where state lives that may be lost; refused when there are links, for what is there is written and deleted.
+
+        pyexp makes none: they come from somebody who put his own ``tmp`` into git. Logs and the records of tasks, which
+        may be many, are not looked at here: nobody opens them by a link.
+        """
         path = self.control / self.kind.scratch
-        for part in (self.control, self.control / "tmp", path):
-            if part.is_symlink():
-                raise PyexpError(f"{part} is a symbolic link", hint="make it a directory: pyexp keeps its state there")
+        links = [part for part in (self.control, self.control / "tmp", path) if part.is_symlink()]
+        for directory in () if links else (path, path / "queue", path / "work"):
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
+                links += [directory / entry.name for entry in entries if entry.is_symlink()]
+        if links:
+            raise PyexpError(f"{links[0]} is a symbolic link", hint="remove it: pyexp keeps its own state there")
         return path
 
     @cached_property
@@ -221,6 +228,20 @@ class Project:
         """The OS path of a relpath (absolute paths stay)."""
         return os.path.join(self.root, relpath)
 
+    def inside(self, relpath: str, *, follow: bool = False) -> str:
+        """The OS path of what is to be changed; raises PyexpError when a link on the way leads out of the project.
+
+        A link at the path itself is what is changed, unless it is to be followed.
+        """
+        path = self.path(relpath)
+        real = os.path.realpath(path if follow else os.path.dirname(path))
+        if not os.path.join(real, "").startswith(os.path.join(os.path.realpath(self.root), "")):
+            raise PyexpError(
+                f"'{relpath}' is reached by a link that leads out of the project, and is left alone",
+                hint="put what it leads to in the link's place",
+            )
+        return path
+
     def relpath(self, path: str | os.PathLike[str], cwd: str | os.PathLike[str] | None = None) -> str:
         """A path as a posix relpath under the root; ``cwd`` is what a relative one starts from (default: the root).
 
@@ -239,6 +260,8 @@ class Project:
     def read_text(self, relpath: str) -> str | None:
         """The text of a project file, None when there is none; raises FormatError when it is not UTF-8 text."""
         path = self.path(relpath)
+        if "\0" in path:
+            raise FormatError("a NUL is in no file's name", path=relpath, hint="look where the name comes from")
         try:
             status = os.stat(path)
         except OSError:
@@ -257,11 +280,15 @@ class Project:
             raise FormatError("is not UTF-8 text", path=relpath, line=raw[: error.start].count(b"\n") + 1) from error
 
     def write_text(self, relpath: str, text: str) -> bool:
-        """Replaces a project file; returns False, and writes nothing, when it already says just that."""
+        """Replaces a project file; returns False, and writes nothing, when it already says just that.
+
+        Where the file is a link the file it leads to is replaced; raises PyexpError when that is outside the project.
+        """
         raw = text.encode("utf-8")
         path = self.path(relpath)
         if durable.read_file(path) == raw:
             return False
+        self.inside(relpath, follow=True)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         durable.write_file(path, raw)
         return True
@@ -304,7 +331,7 @@ class Project:
         def waiting(who: str) -> None:
             on_event(Note(f"waiting for the project's lock, held by {who}", "warning"))
 
-        path = self.control / self.kind.lock
+        path = self.scratch and self.control / self.kind.lock
         with mutex.locked(path, timeout=timeout, what="the project's lock", on_wait=waiting):
             self.tidy()
             self._lock_holder = get_ident()

@@ -90,7 +90,7 @@ def _set(args: Namespace) -> int:
         return 0
     with opened(args) as where:
         name = "config.local" if args.level == "local" else "config"
-        path = str(where.project.control / name)
+        path = where.project.inside(f"{where.project.kind.control}/{name}", follow=True)
         with where.project.lock():
             new = config_format.set_option(_text(path), f"{where.project.kind.control}/{name}", args.name, args.value)
             # What is local may be secret.

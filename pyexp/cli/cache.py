@@ -11,6 +11,7 @@ from pyexp.cli.data import hint_git
 from pyexp.cli.opening import opened, user_config_paths
 from pyexp.errors import PyexpError, UsageError
 from pyexp.formats import config as config_format
+from pyexp.paths import printable
 from pyexp.pipeline import destroy as destroying
 from pyexp.pipeline import migrate as migrating
 
@@ -69,6 +70,8 @@ def _set(args: Namespace) -> None:
             value = os.path.normpath(value) if outside else os.path.relpath(value, project.control)
             value = value.replace(os.sep, "/")
         with project.lock():
+            if args.level not in ("system", "global"):
+                project.inside(path, follow=True)
             new = config_format.set_option(_text(path), path, OPTION, value)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             # What is local may be secret.
@@ -104,7 +107,7 @@ def _tell_files(console: Console, found: migrating.Migrated, cwd: str, *, dry: b
         console.info("\n".join(f"\t{file}" for file in found.files))
     else:
         for file in found.files:
-            console.info(f"Updating '{file}'")
+            console.info(f"Updating '{printable(file)}'")
         if in_git:
             hint_git(console, found.files, cwd)
 

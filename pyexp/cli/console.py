@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 from pyexp.errors import PyexpError
 from pyexp.events import Event, Note, Output, Progress, StageEvent, TaskEvent
-from pyexp.paths import printable
+from pyexp.paths import inert, printable
 
 BAR_AFTER_SECONDS = 1.0
 BAR_EVERY_SECONDS = 0.1
@@ -30,6 +31,10 @@ class Console:
 
     def out(self, text: str) -> None:
         """What the command was asked for: printed even when quiet."""
+        self.raw(inert(text))
+
+    def raw(self, text: str) -> None:
+        """As ``out``, for what must reach a file or pipe as it is: patches, the output of the user's own commands."""
         self._clear_bar()
         sys.stdout.write(f"{text}\n")
 
@@ -102,13 +107,17 @@ class Console:
         """What one of several commands wrote, in whole lines that say whose they are."""
         *lines, rest = (self._partial.pop(event.stage, b"") + event.data).split(b"\n")
         self._partial[event.stage] = rest
-        for line in lines:
-            self.info(f"[{printable(event.stage)}] {line.decode('utf-8', 'replace')}")
+        self._said(event.stage, lines)
 
     def _end_of(self, stage: str) -> None:
         rest = self._partial.pop(stage, b"")
-        if rest:
-            self.info(f"[{printable(stage)}] {rest.decode('utf-8', 'replace')}")
+        self._said(stage, [rest] if rest else [])
+
+    def _said(self, stage: str, lines: Sequence[bytes]) -> None:
+        if not self.quiet:
+            for line in lines:
+                self.raw(f"[{printable(stage)}] {line.decode('utf-8', 'replace')}")
+            sys.stdout.flush()
 
     def _stage(self, event: StageEvent) -> None:
         what = "Stage" if event.has_cmd else "Data"

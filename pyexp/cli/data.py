@@ -13,6 +13,7 @@ from pyexp.cli.opening import Opened, opened
 from pyexp.cli.shared_options import positive
 from pyexp.errors import UsageError
 from pyexp.model import StageSpec
+from pyexp.paths import printable
 from pyexp.pipeline import data
 from pyexp.pipeline.load import open_workspace, path_from, seen_from
 from pyexp.pipeline.plan import Reason
@@ -87,7 +88,7 @@ def _globbed(patterns: Sequence[str], cwd: str) -> list[str]:
 def hint_git(console: Console, files: Sequence[str], cwd: str) -> None:
     """Says what to give to git, as it is typed in the directory ``cwd``."""
     shown = shlex.join(path_from(path, cwd) for path in files)
-    console.info(f"\nTo track the changes with git, run:\n\n\tpyexp git add {shown}")
+    console.info(f"\nTo track the changes with git, run:\n\n\tpyexp git add {printable(shown)}")
 
 
 def add_remove(parser: ArgumentParser) -> None:
@@ -99,7 +100,7 @@ def add_remove(parser: ArgumentParser) -> None:
 def _remove(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         gone = data.remove(where.project, args.targets, cwd=where.cwd, outs=args.outs)
-    console.info(f"Removed {', '.join(gone)}")
+    console.info(f"Removed {printable(', '.join(gone))}")
     return 0
 
 
@@ -129,7 +130,7 @@ def _checkout(args: Namespace, console: Console) -> int:
         )
     if not args.summary:
         for change in done:
-            console.info(f"{change.letter}\t{change.relpath}")
+            console.info(f"{change.letter}\t{printable(change.relpath)}")
         return 0
     counts = {
         "added": sum(change.added for change in done),
@@ -167,7 +168,7 @@ def _commit(args: Namespace, console: Console) -> int:
             relink=not args.no_relink,
             on_event=console.event,
         )
-    console.info(f"Recorded {', '.join(done)}" if done else "Everything is recorded already.")
+    console.info(f"Recorded {printable(', '.join(done))}" if done else "Everything is recorded already.")
     return 0
 
 
@@ -253,7 +254,7 @@ def _shown_path(stage: StageSpec, reason: Reason, where: Opened) -> str:
 
 
 def _lines(stage: StageSpec, reasons: Sequence[Reason], where: Opened) -> str:
-    lines = [f"{seen_from(stage.address, where.cwd)}:"]
+    lines = [f"{printable(seen_from(stage.address, where.cwd))}:"]
     for group in _groups(stage, reasons, where):
         if not isinstance(group, dict):
             lines.append(f"\t{group}")
@@ -262,10 +263,10 @@ def _lines(stage: StageSpec, reasons: Sequence[Reason], where: Opened) -> str:
             lines.append(f"\t{name}:")
             for path, word in entries.items():
                 if isinstance(word, dict):
-                    lines.append(f"\t\t{path}:")
-                    lines += [f"\t\t\t{f'{value}:':<20}{key}" for key, value in word.items()]
+                    lines.append(f"\t\t{printable(path)}:")
+                    lines += [f"\t\t\t{f'{value}:':<20}{printable(key)}" for key, value in word.items()]
                 else:
-                    lines.append(f"\t\t{f'{word}:':<20}{path}")
+                    lines.append(f"\t\t{f'{word}:':<20}{printable(path)}")
     return "\n".join(lines)
 
 

@@ -34,7 +34,7 @@ def _move(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         moved = moving.move(where.project, args.src, args.dst, cwd=where.cwd)
         in_git = where.project.git is not None
-    console.info(f"Moved {moved.old} to {moved.new}")
+    console.info(f"Moved {printable(moved.old)} to {printable(moved.new)}")
     if in_git:
         hint_git(console, moved.for_git, where.cwd)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -158,7 +159,8 @@ def _diff(args: Namespace, console: Console) -> int:
         a, b = [*revs, None, None][:2]
         text = user.diff_text(repo, a, b, staged=args.staged, paths=paths).rstrip("\n")
     if text:
-        console.out(text)
+        # A patch in a file has to be the bytes it is about.
+        console.out(text) if sys.stdout.isatty() else console.raw(text)
     return 0
 
 

@@ -170,7 +170,7 @@ def _stage_list(args: Namespace, console: Console) -> int:
             targets=tuple(args.targets), cwd=where.cwd, all_pipelines=args.all, recursive=args.recursive
         )
         found = [pipeline.stages[address] for address in repro.chosen(pipeline, options)]
-    names = [spec.name if spec.name and spec.file == _own(where) else spec.address for spec in found]
+    names = [printable(spec.name if spec.name and spec.file == _own(where) else spec.address) for spec in found]
     width = max(map(len, names), default=0)
     for name, spec in zip(names, found):
         console.out(name if args.name_only else f"{name:<{width}}  {_about(spec)}")
@@ -221,6 +221,7 @@ def _dag(args: Namespace, console: Console) -> int:
         nodes, edges = dagview.outputs(pipeline, graph, chosen)
     else:
         nodes, edges = dagview.stages(graph, chosen, collapse=args.collapse_foreach_matrix)
+    nodes, edges = [printable(node) for node in nodes], [(printable(a), printable(b)) for a, b in edges]
     if args.dot:
         console.out(dagview.dot(nodes, edges))
     elif args.mermaid or args.md:

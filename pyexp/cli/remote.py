@@ -39,7 +39,7 @@ def _edit(args: Namespace, change: Callable[[str, str], str]) -> None:
         return
     with opened(args) as where:
         name = "config.local" if args.level == "local" else "config"
-        path = str(where.project.control / name)
+        path = where.project.inside(f"{where.project.kind.control}/{name}", follow=True)
         with where.project.lock():
             new = change(_text(path), f"{where.project.kind.control}/{name}")
             # What is local may be secret.

@@ -109,7 +109,7 @@ def _pull(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         pulled = exchange.pull(where.project, what(where, args), _how(args), force=args.force, on_event=console.event)
     for change in pulled.changed:
-        console.info(f"{change.letter}\t{change.relpath}")
+        console.info(f"{change.letter}\t{printable(change.relpath)}")
     counts = {
         "added": sum(change.added for change in pulled.changed),
         "modified": sum(change.modified for change in pulled.changed),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pyexp import durable
 from pyexp.errors import ExperimentError, WorkerLost
 from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, Queue
 from pyexp.model import Task
@@ -49,7 +50,7 @@ def start(project: Project, *, jobs: int = 1, slots: Sequence[str] = ()) -> list
         argv = [sys.executable, "-m", "pyexp", "queue", "worker", "--name", name]
         for slot in slots:
             argv += ["--slots", slot]
-        with log.open("wb") as output:
+        with durable.open_log(log) as output:
             process = subprocess.Popen(
                 argv,
                 cwd=project.home.root,

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pyexp import mutex
+from pyexp import durable, mutex
 from pyexp import project as projects
 from pyexp.errors import Locked, PyexpError, StageFailed, UsageError
 from pyexp.events import Event, Note, OnEvent, StageEvent, TaskEvent, log_line, null
 from pyexp.experiments import collect, run
-from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, Claim, Queue, Worker
+from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, TASK_REFS, Claim, Queue, Worker, log_path
 from pyexp.git import refs
 from pyexp.pipeline import command, repro
 from pyexp.records import dataclass, field
@@ -152,9 +152,9 @@ class _Performance:
     def perform(self, directory: Path, env: Mapping[str, str], hold: tuple[int, ...]) -> None:
         task = self.task
         self.on_event(TaskEvent(task.id, task.name, "running"))
-        path = run.log_path(self.project, task.id)
+        path = log_path(self.project, task.id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as log:
+        with durable.open_log(path, append=True) as log:
             write = _logger(log.write)
             write(f"== experiment '{task.name}', {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
             around = repro.Surroundings(
@@ -182,7 +182,7 @@ class _Performance:
             else:
                 write(f"== done: {outcome.sha}\n")
                 self.claim.move("done", ended=time.time(), phase=None)
-                refs.delete(self.project.require_git(), run.TASK_REFS + task.id)
+                refs.delete(self.project.require_git(), TASK_REFS + task.id)
                 self.on_event(TaskEvent(task.id, task.name, "done"))
         self.queue.forget_order(ORDER_STOP, task.id)
 

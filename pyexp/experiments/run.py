@@ -20,7 +20,7 @@ from pyexp.errors import ExperimentError, Locked, PyexpError, RefConflict
 from pyexp.events import Note, OnEvent, null
 from pyexp.experiments import names
 from pyexp.experiments.capture import Request, capture, edited_params, files_for_git
-from pyexp.experiments.taskqueue import Queue, State
+from pyexp.experiments.taskqueue import TASK_REFS, Queue, State, log_path
 from pyexp.formats import lockfile, override
 from pyexp.git import refs, snapshot, submodules
 from pyexp.model import ExpRef, StageLock, Task
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from pyexp.git.repo import Repo
     from pyexp.project import Project
 
-TASK_REFS = "refs/pyexp/tasks/"
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -50,11 +48,6 @@ class Outcome:
     @property
     def ref(self) -> str:
         return ExpRef(self.baseline, self.name, self.sha).ref
-
-
-def log_path(project: Project, key: str) -> Path:
-    """Where the output of a task (by id), or of a run in the workspace (``here-NAME``), is kept."""
-    return project.home.scratch / "logs" / f"{key}.log"
 
 
 # -- in the workspace -----------------------------------------------------------------------------------------------
@@ -329,9 +322,9 @@ def _restore_persistent(copy: Project, pipeline: Pipeline) -> None:
 
 def warn_untracked(repo: Repo, on_event: OnEvent) -> None:
     """Tells which files an experiment away from the workspace will not have."""
-    from pyexp.git import index
+    from pyexp.git.worktree import Files  # the walk: only runs beside the workspace pay for it
 
-    untracked = index.status(repo).untracked
+    untracked = Files(repo).untracked(collapse=True)
     if untracked:
         shown = ", ".join(untracked[:5]) + (", …" if len(untracked) > 5 else "")
         on_event(Note(f"untracked files are not part of the experiment: {shown}", "warning"))

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 VERSION = 2
 MAX_LOST = 3
 ORDER_FINISH, ORDER_KILL, ORDER_STOP = "finish", "kill", "stop"
+# Each task's captured commit has a ref of its own, so that git's gc leaves it alone.
+TASK_REFS = "refs/pyexp/tasks/"
 State = Literal["queued", "running", "done", "failed"]
 STATES: tuple[State, ...] = ("running", "queued", "failed", "done")
 _FIELDS = frozenset(field.name for field in fields(Task))
@@ -43,15 +45,16 @@ _FIELDS = frozenset(field.name for field in fields(Task))
 LEASE_SECONDS = 1800.0
 
 
+def log_path(project: Project, key: str) -> Path:
+    """Where the output of a task (by id), or of a run in the workspace (``here-NAME``), is kept."""
+    return project.home.scratch / "logs" / f"{key}.log"
+
+
 class Queue:
     """The task files of one project."""
 
     def __init__(self, project: Project) -> None:
         self.directory = project.home.scratch / "queue"
-        if self.directory.is_symlink():
-            raise PyexpError(
-                f"{self.directory} is a symbolic link", hint="make it a directory: the queue is kept there"
-            )
         # What could not be read, for whoever wants to say so.
         self.damaged: list[str] = []
 

@@ -254,6 +254,7 @@ class _Parser:
             if not isinstance(item, dict):
                 item = {DEFAULT_PARAMS: [item]}
             for file, names in item.items():
+                self._path_text(file, (*keys, index, file))
                 if names is not None and not isinstance(names, list):
                     raise self._wrong(f"expected a list of params of '{file}'", (*keys, index, file))
                 if not names:

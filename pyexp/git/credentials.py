@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from pyexp.git import config, helpers
+from pyexp.git import config, logins
 
 if TYPE_CHECKING:
-    from pyexp.git.helpers import Login, Question
+    from pyexp.git.logins import Login, Question
     from pyexp.git.repo import Repo
 
 HINT = "set PYEXP_GIT_TOKEN or git's credential.helper, or write https://USER:TOKEN@HOST into ~/.git-credentials, or use ssh"
@@ -39,7 +39,7 @@ def find(repo: Repo, remote: str, url: str) -> tuple[str | None, str | None]:
     fields = {"protocol": parts.scheme, "host": parts.hostname + (f":{parts.port}" if parts.port else "")}
     if parts.username:
         fields["username"] = unquote(parts.username)
-    return helpers.read_store(helpers.default_stores(), fields) or _netrc(parts.hostname)
+    return logins.read_store(logins.default_stores(), fields) or _netrc(parts.hostname)
 
 
 def _netrc(host: str) -> tuple[str | None, str | None]:
@@ -61,8 +61,8 @@ class Asked:
         self.login: Login | None = None
         if urlsplit(url).password:
             return  # the URL is what the user wants
-        self._question: Question = helpers.question(repo, url)
-        self.login = helpers.get(self._question) or self._typed()
+        self._question: Question = logins.question(repo, url)
+        self.login = logins.get(self._question) or self._typed()
 
     def _typed(self) -> Login | None:
         if self._repo.ask is None or os.environ.get("GIT_TERMINAL_PROMPT", "1").lower() in ("0", "false", "no", "off"):
@@ -76,9 +76,9 @@ class Asked:
         """The login was right: it is kept for this command, and helpers may keep it for longer."""
         assert self.login is not None
         self._repo.logins[self._url] = self.login
-        helpers.tell(self._question, self.login, "store")
+        logins.tell(self._question, self.login, "store")
 
     def refused(self) -> None:
         """The login was wrong: helpers forget it."""
         assert self.login is not None
-        helpers.tell(self._question, self.login, "erase")
+        logins.tell(self._question, self.login, "erase")

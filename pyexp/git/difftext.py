@@ -78,7 +78,7 @@ def _one(path: str, old: _Side | None, new: _Side | None) -> Iterator[str]:
         yield from _one(path, old, None)
         yield from _one(path, None, new)
         return
-    yield f"diff --git {_quoted('a/' + path)} {_quoted('b/' + path)}\n"
+    yield f"diff --git {quoted('a/' + path)} {quoted('b/' + path)}\n"
     zero = "0" * 7
     if old is None:
         assert new is not None
@@ -96,7 +96,7 @@ def _one(path: str, old: _Side | None, new: _Side | None) -> Iterator[str]:
     if old is not None and new is not None and old[1] == new[1]:
         return
     yield f"index {old[1][:7] if old else zero}..{new[1][:7] if new else zero}{mode}\n"
-    names = _quoted(f"a/{path}") if old else "/dev/null", _quoted(f"b/{path}") if new else "/dev/null"
+    names = quoted(f"a/{path}") if old else "/dev/null", quoted(f"b/{path}") if new else "/dev/null"
     if b"\0" in before[:8000] or b"\0" in after[:8000]:
         yield f"Binary files {names[0]} and {names[1]} differ\n"
         return
@@ -118,7 +118,7 @@ def _lines(data: bytes) -> list[str]:
     return [line + "\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """The name as git prints it: in quotes with escapes when it holds anything unusual."""
     raw = name.encode("utf-8", "surrogateescape")
     if all(32 <= byte < 127 and byte not in b'"\\' for byte in raw):

@@ -15,7 +15,7 @@ from pyexp.errors import GitError
 from pyexp.git import config, index, objects, reflog, refs
 from pyexp.git.apply import Plan, apply
 from pyexp.git.branches import create_branch, delete_branch, list_branches, switch
-from pyexp.git.difftext import diff_text, under
+from pyexp.git.difftext import diff_text, quoted, under
 from pyexp.git.indexfile import Index, IndexEntry, from_stat
 from pyexp.git.sharing import add_remote, clone, list_remotes, pull, push, remove_remote
 from pyexp.git.worktree import Files, mode_of
@@ -240,18 +240,21 @@ def status_text(repo: Repo, short: bool = False) -> str:
     found = index.status(repo, untracked="normal")
     if short:
         paths = sorted({*found.staged, *found.unstaged}, key=os.fsencode)
-        rows = [f"{found.staged.get(path, ' ')}{found.unstaged.get(path, ' ')} {path}" for path in paths]
-        return "".join(f"{row}\n" for row in rows + [f"?? {path}" for path in found.untracked])
+        rows = [f"{found.staged.get(path, ' ')}{found.unstaged.get(path, ' ')} {quoted(path)}" for path in paths]
+        return "".join(f"{row}\n" for row in rows + [f"?? {quoted(path)}" for path in found.untracked])
     head = repo.head()
     lines = [f"On branch {head.branch}" if head.branch else f"HEAD detached at {(head.sha or '')[:7]}"]
     if head.sha is None:
         lines.append("\nNo commits yet")
     conflicts = [path for path, change in found.staged.items() if change == "U"]
     for title, rows in (
-        ("Changes to be committed:", [f"{_WORDS[c]}{path}" for path, c in found.staged.items() if c != "U"]),
-        ("Unmerged paths:", [f"in conflict: {path}" for path in conflicts]),
-        ("Changes not staged for commit:", [f"{_WORDS[c]}{path}" for path, c in found.unstaged.items() if c != "U"]),
-        ("Untracked files:", found.untracked),
+        ("Changes to be committed:", [f"{_WORDS[c]}{quoted(path)}" for path, c in found.staged.items() if c != "U"]),
+        ("Unmerged paths:", [f"in conflict: {quoted(path)}" for path in conflicts]),
+        (
+            "Changes not staged for commit:",
+            [f"{_WORDS[c]}{quoted(path)}" for path, c in found.unstaged.items() if c != "U"],
+        ),
+        ("Untracked files:", [quoted(path) for path in found.untracked]),
     ):
         if rows:
             lines += [f"\n{title}", *(f"\t{row}" for row in rows)]

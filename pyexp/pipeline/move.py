@@ -64,7 +64,7 @@ def move(project: Project, source: str, destination: str, *, cwd: str = "") -> M
     # Last: as long as the old file is there, the same call completes the move.
     if todo.moved.file != todo.stage.file:
         with project.lock():
-            os.unlink(project.path(todo.stage.file))
+            os.unlink(project.inside(todo.stage.file))
     return Moved(todo.old, todo.new, tuple(files))
 
 

@@ -110,7 +110,7 @@ def clear(workspace: Workspace, stage: StageSpec) -> None:
     """Makes room for a run: outputs are removed, their parents made; a persistent one is made writable and stays."""
     for out in stage.outs:
         relpath = stage.relpath(out.path)
-        path = workspace.project.path(relpath)
+        path = workspace.project.inside(relpath)
         if out.persist:
             unprotect(workspace, relpath)
         elif os.path.isdir(path) and not os.path.islink(path):
@@ -125,7 +125,7 @@ def clear(workspace: Workspace, stage: StageSpec) -> None:
 
 def unprotect(workspace: Workspace, relpath: str) -> None:
     """Replaces links into the cache by writable copies."""
-    top = workspace.project.path(relpath)
+    top = workspace.project.inside(relpath)
     paths = [top]
     if os.path.isdir(top) and not os.path.islink(top):
         paths = [os.path.join(directory, name) for directory, _, names in os.walk(top) for name in names]
@@ -196,7 +196,7 @@ def unignore_in_git(project: Project, relpath: str) -> None:
         if kept:
             project.write_text(file, "".join(kept))
         else:
-            os.unlink(project.path(file))
+            os.unlink(project.inside(file))
     project.__dict__.pop("gitignore", None)
 
 
@@ -204,6 +204,8 @@ def _escaped(name: str) -> str:
     """A file name as a gitignore pattern that matches only it."""
     for character in "\\*?[]!#":
         name = name.replace(character, "\\" + character)
+    # No pattern can hold the end of a line; without this the rest of the name would be a pattern of its own.
+    name = name.replace("\n", "?").replace("\r", "?")
     return name[:-1] + "\\ " if name.endswith(" ") else name
 
 

@@ -4,15 +4,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import pyexp
 from pyexp.git import refs, repo, user
 from pyexp.project import Project
+
+if TYPE_CHECKING:
+    from functional.stranger import Stranger
+    from torture.forks import Forks
 
 PIPELINE = """\
 stages:
@@ -137,3 +142,25 @@ def make(tmp_path: Path) -> Callable[..., Space]:
 def space(request: pytest.FixtureRequest, make: Callable[..., Space]) -> Space:
     """The standard project, in each layout."""
     return make(kind=request.param)
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Forks"]:
+    """The process that commands of a stranger's project are forked from."""
+    from torture.forks import Forks
+
+    made = Forks(tmp_path_factory.mktemp("forks"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stranger(space: Space, forks: "Forks", tmp_path: Path) -> "Stranger":
+    """The standard project as a stranger's, in each layout, with something beside it that is none of its business."""
+    from functional.stranger import Stranger
+
+    for name in ("outside", "home"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "outside/secret.txt").write_text("secret\n")
+    (space.root / ".git/hooks").mkdir(exist_ok=True)
+    return Stranger(space, tmp_path, forks)

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -60,8 +61,12 @@ class Forks:
         plan: Plan | None = None,
         worker: Plan | None = None,
         timeout: float = 60.0,
+        memory: int | None = None,
     ) -> Ran:
-        """Runs a command line; ``plan`` is for its own process, ``worker`` for the first worker it starts."""
+        """Runs a command line, in at most so many bytes of ``memory``.
+
+        ``plan`` is for its own process, ``worker`` for the first worker it starts.
+        """
         log, once = self._scratch / "points", self._scratch / "once"
         for path in (log, once):
             path.unlink(missing_ok=True)
@@ -71,6 +76,7 @@ class Forks:
             "env": {**env, "PYTHONPATH": PATHS, "PYTHONDONTWRITEBYTECODE": "1"},
             "plan": plan._replace(log=str(log))._asdict() if plan else None,
             "timeout": timeout,
+            "memory": memory,
             "out": str(self._scratch / "out"),
             "err": str(self._scratch / "err"),
         }
@@ -143,6 +149,8 @@ def _child(request: dict[str, Any]) -> None:
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["env"])
+        if request["memory"] is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (request["memory"], request["memory"]))
         sys.argv = ["pyexp", *request["argv"]]
         if request["plan"] is not None:
             from torture import injector

@@ -1,0 +1,235 @@
+"""Links in a stranger's project: whatever is a link out of it is not written through, nor emptied."""
+
+import os
+import shutil
+import time
+
+import pytest
+from functional.stranger import Stranger
+from functional.test_hostile_paths import some
+
+WRITERS = (
+    "repro",
+    "exp run -S lr=0.7",
+    "exp run --temp -S lr=0.8",
+    "exp run --queue -S lr=0.9",
+    "exp apply one --force",
+    "exp save --force",
+    "stage add -f -n extra -o extra.txt 'echo 1 > extra.txt'",
+    "freeze copy",
+    "add mine.txt",
+    "move data/images data/pictures",
+    "commit --force",
+    "checkout --force",
+    "pull --force",
+    "unprotect data/images",
+    "git checkout -- .",
+    "git switch other",
+    "remove train",
+    "exp undo",
+)
+
+
+@pytest.fixture
+def full(stranger: Stranger) -> Stranger:
+    """With tracked directories, an experiment, another branch and a remote."""
+    for number in range(3):
+        stranger.space.put(f"data/images/{number}.txt", f"{number}\n")
+    stranger.space.put("mine.txt", "mine\n")
+    for words in (
+        ["remote", "add", "-d", "there", str(stranger.base / "remote")],
+        ["add", "data/images"],
+        ["repro"],
+        ["git", "add", "."],
+        ["git", "commit", "-m", "data"],
+        ["exp", "run", "-n", "one", "-S", "lr=0.6"],
+        ["git", "switch", "-c", "other"],
+        ["push"],
+    ):
+        assert stranger.run(*words).code == 0, words
+    stranger.space.put("params.yaml", "lr: 0.1\ntrain:\n  epochs: 9\n")
+    stranger.space.commit("other")
+    assert stranger.run("git", "switch", "master").code == 0
+    return stranger
+
+
+def attempt(stranger: Stranger, commands: tuple[str, ...] = WRITERS) -> None:
+    import shlex
+
+    before = stranger.around()
+    for command in commands:
+        stranger.run(*shlex.split(command))
+        assert stranger.around() == before, command
+
+
+def lead_out(stranger: Stranger, relpath: str) -> None:
+    """Moves a file or directory of the project outside, and leaves a link."""
+    path, outside = stranger.root / relpath, stranger.base / "outside" / relpath
+    outside.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, outside)
+    path.symlink_to(os.path.relpath(outside, path.parent))
+
+
+@pytest.mark.parametrize(
+    "relpath",
+    [
+        "dvc.yaml",
+        "dvc.lock",
+        "params.yaml",
+        ".gitignore",
+        "raw.txt",
+        "data.txt",
+        "model.txt",
+        "scores.json",
+        "data",
+        "data/images",
+        "data/images.dvc",
+        "data/images/1.txt",
+        "data/.gitignore",
+    ],
+)
+def test_a_file_of_the_project_that_is_a_link(full: Stranger, relpath: str) -> None:
+    if not (full.root / relpath).exists():
+        full.space.put(relpath, "# empty\n")
+    lead_out(full, relpath)
+    attempt(full)
+
+
+OUTS = {
+    "a file": "stages:\n  s:\n    cmd: touch made.txt\n    outs: [sub/out.txt]\n",
+    "a directory": "stages:\n  s:\n    cmd: touch made.txt\n    outs: [sub/dir]\n",
+    "persistent": "stages:\n  s:\n    cmd: touch made.txt\n    outs:\n    - sub/dir: {persist: true}\n",
+    "not cached": "stages:\n  s:\n    cmd: touch made.txt\n    metrics:\n    - sub/out.txt: {cache: false}\n",
+    "new": "stages:\n  s:\n    cmd: touch made.txt\n    outs: [sub/new/dir/out.txt]\n",
+    "wdir": "stages:\n  s:\n    cmd: touch made.txt\n    wdir: sub/inner\n    outs: [out.txt]\n",
+    "pipeline file": "stages: {}\n",
+}
+
+
+@pytest.mark.parametrize("kind", OUTS)
+def test_an_output_behind_a_link_is_neither_removed_nor_made(stranger: Stranger, kind: str) -> None:
+    outside = stranger.base / "outside"
+    for directory in ("dir", "inner"):
+        (outside / directory).mkdir()
+        (outside / directory / "out.txt").write_text("precious\n")
+    (outside / "out.txt").write_text("precious\n")
+    os.chmod(outside / "dir/out.txt", 0o444)
+    if kind == "pipeline file":
+        (outside / "dvc.yaml").write_text(OUTS["a file"].replace("sub/", ""))
+    (stranger.root / "sub").symlink_to(outside)
+    stranger.space.put("dvc.yaml", OUTS[kind])
+    before = stranger.around()
+    for command in (
+        "repro",
+        "repro --force",
+        "repro sub/dvc.yaml",
+        "repro -P --force",
+        "commit --force",
+        "exp run --temp",
+        "exp run",
+        "unprotect sub/dir",
+        "unprotect sub/out.txt",
+        "checkout --force",
+        "remove s --outs",
+        "exp save",
+    ):
+        stranger.run(*command.split())
+        after = stranger.around()
+        after.pop(str(outside / "made.txt"), None)
+        after.pop(str(outside / "inner/made.txt"), None)
+        assert after == before, command
+
+
+@pytest.mark.parametrize("path", ["sub/out.txt", "sub/dir"])
+def test_recorded_data_behind_a_link_is_not_brought(stranger: Stranger, path: str) -> None:
+    outside = stranger.base / "outside"
+    (outside / "dir").mkdir()
+    (stranger.root / "sub").symlink_to(outside)
+    hex = stranger.put_object(b"new\n") if path.endswith("txt") else stranger.put_manifest(["a.txt", "deep/b.txt"])
+    stranger.put_pointer("data", hex, path)
+    before = stranger.around()
+    for command in ("checkout", "checkout --force", "checkout --relink --force", "pull", "repro", "exp save"):
+        stranger.run(*command.split())
+        assert stranger.around() == before, command
+    stranger.refused("checkout", "--force", "data.dvc", says="outside")
+
+
+def test_a_link_in_the_middle_of_a_directory_is_not_followed(stranger: Stranger) -> None:
+    """The manifest says ``deep/b.txt``, and ``data/deep`` is a link out of the project."""
+    outside = stranger.base / "outside"
+    stranger.put_pointer("data", stranger.put_manifest(["a.txt", "deep/b.txt"]))
+    (stranger.root / "data").mkdir()
+    (stranger.root / "data/deep").symlink_to(outside)
+    before = stranger.around()
+    for command in ("status", "checkout", "pull", "repro", "commit --force data.dvc"):
+        stranger.run(*command.split())
+        assert stranger.around() == before, command
+    (stranger.root / "data/a.txt").unlink(missing_ok=True)
+    stranger.put_pointer("data", stranger.put_manifest(["a.txt", "deep/b.txt"]))
+    assert stranger.run("checkout", "--force").code == 0
+    assert stranger.around() == before
+    assert (stranger.root / "data/deep/b.txt").read_text() == "hostile\n"
+
+
+def state_of(stranger: Stranger) -> list[str]:
+    """Every file and directory of pyexp's own that is not an object: by level, those above first."""
+    found = []
+    for directory, below, names in os.walk(stranger.control):
+        relative = os.path.relpath(directory, stranger.root)
+        if f"/{relative}/".endswith(("/cache/files/", "/cache/runs/")) or "/work/0" in relative:
+            below.clear()
+        # A cache elsewhere is the user's to choose, by a link too.
+        found += [f"{relative}/{name}" for name in (*below, *names) if name not in ("cache", "files", "runs")]
+    return sorted(found, key=lambda path: (path.count("/"), path))
+
+
+def test_state_that_is_a_link_is_not_written_through(full: Stranger) -> None:
+    """A stranger can put links into git even where pyexp keeps its own things."""
+    for words in (
+        ["exp", "run", "--temp", "-S", "lr=0.8", "-n", "temporary"],
+        ["exp", "run", "--queue", "-S", "lr=0.9", "-n", "waiting"],
+        ["queue", "start"],
+        ["exp", "show", "--no-pager"],
+    ):
+        assert full.run(*words).code == 0, words
+    for _ in range(600):
+        if '"Success"' in full.run("queue", "status", "--json").out:
+            break
+        time.sleep(0.05)
+    paths = state_of(full)
+    assert len(paths) > 20, paths
+    keep = full.base / "kept"
+    shutil.copytree(full.root, keep, symlinks=True)
+    for number, relpath in enumerate(paths):
+        shutil.rmtree(full.root)
+        shutil.copytree(keep, full.root, symlinks=True)
+        where = full.base / f"outside/{number}"
+        where.mkdir()
+        # What it leads to is what was there, so that it is fit for use.
+        shutil.move(full.root / relpath, where / "it")
+        (full.root / relpath).symlink_to(where / "it")
+        before = full.around()
+        for command in some(CONTROLLED, number, 4):
+            full.run(*command.split())
+            after = full.around()
+            if command.startswith(("config", "remote")):  # these have every right to
+                before[str(full.control / "config")] = after.get(str(full.control / "config"))
+            changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+            assert not changed, (relpath, command, changed)
+
+
+CONTROLLED = (
+    "status",
+    "exp run --temp -S lr=0.3",
+    "exp run --queue -S lr=0.4",
+    "exp run --run-all",
+    "exp run -S lr=0.2",
+    "exp show --no-pager",
+    "queue remove --all",
+    "add mine.txt",
+    "gc --workspace --force",
+    "exp gc --workspace --force",
+    "doctor --repair",
+    "config core.remote there",
+    "remote add other /nowhere",
+)
