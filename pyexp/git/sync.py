@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Results = dict[str, str | None]
 Result = TypeVar("Result")
 ZERO = "0" * 40
+# Why a ref there is not moved; everything else is said by the server.
+NEWER_THERE = "the remote has commits that are not here: fetch first"
+OTHER_THERE = "it is another line of commits there"
 # git's transfer.unpackLimit: fewer objects than this stay loose, lest every experiment brings a pack.
 UNPACK_LIMIT = 100
 
@@ -409,12 +412,12 @@ def _refusal(repo: Repo, old: str | None, new: str | None, force: bool) -> str |
     if force or old is None or new is None or old == new:
         return None
     if not repo.blob_exists(old):
-        return "the remote has commits that are not here: fetch first"
+        return NEWER_THERE
     try:
         forward = revisions.is_ancestor(repo, old, new)
     except GitError:
         forward = False
-    return None if forward else "it is another line of commits there"
+    return None if forward else OTHER_THERE
 
 
 def _move(repo: Repo, name: str, sha: str | None, force: bool) -> str | None:

@@ -264,6 +264,14 @@ def test_over_ssh_without_an_ssh_program(make: Callable[..., Space], bare: Path,
         assert set(bob.experiments()) == {"one", "more"}
         ok(bob, "exp", "remove", "-g", "origin", "gone", env=env)
         assert "gone" not in ok(ann, "exp", "list", "origin", env=env)
+        hook = bare / "hooks/pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        hook.chmod(0o755)
+        ann.put("more.txt", "more\n")
+        ann.commit("more")
+        done = ann.cli("git", "push", "origin", env=env)
+        assert done.returncode == 1 and "hook declined" in done.stderr and "git pull" not in done.stderr, done.stderr
         for url, why in (
             (f"ssh://box{bare}x", "does not appear to be a git repository"),
             ("ssh://127.0.0.1:1/x", "cannot be reached"),
