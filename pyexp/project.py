@@ -312,7 +312,8 @@ class Project:
 
     def ignored_below(self, relpath: str) -> Callable[[str, bool], bool] | None:
         """The .dvcignore rules for paths below a directory, in the form ``objects.build`` takes; None when none apply."""
-        if not self.ignore.has_rules(relpath):  # a file of rules further below is refused there, and ignores nothing
+        # Rules of its own, or further below, are refused where they are found.
+        if not self.ignore.has_rules(relpath.rpartition("/")[0]):
             return None
         match = self.ignore.match
         prefix = f"{relpath}/" if relpath else ""
