@@ -19,7 +19,7 @@ from pyexp import durable
 from pyexp import project as projects
 from pyexp.durable import lives
 from pyexp.errors import BadRevision, NoGitRepo, PyexpError, RemoteError
-from pyexp.events import Note, OnEvent, null
+from pyexp.events import Ask, Note, OnEvent, null
 from pyexp.formats import config as config_format
 from pyexp.git import refs
 from pyexp.git import repo as repository
@@ -218,15 +218,16 @@ def opened(
     whole: bool = False,
     settings: Settings = Settings(),
     user_config: Mapping[str, str] | None = None,
+    ask: Ask | None = None,
     on_event: OnEvent = null,
 ) -> Iterator[Elsewhere]:
     """Opens a repository at a revision (default: its HEAD; without ``committed``, a work tree's files as they are).
 
-    ``whole`` brings all of its history and experiments along.
+    ``whole`` brings all of its history and experiments along; ``ask`` asks the user who to be on its server.
 
     Raises RemoteError when it cannot be reached, BadRevision, NoGitRepo for a directory without commits.
     """
-    found = _open(url, rev, staging, bases, committed, whole, settings, user_config or {}, on_event)
+    found = _open(url, rev, staging, bases, committed, whole, settings, user_config or {}, ask, on_event)
     try:
         yield found
     finally:
@@ -243,12 +244,14 @@ def _open(
     whole: bool,
     settings: Settings,
     user_config: Mapping[str, str],
+    ask: Ask | None,
     on_event: OnEvent,
 ) -> Elsewhere:
     path = local_path(url, bases)
     if path is None:
         base, top = os.path.join(staging, f"clone-{os.urandom(4).hex()}"), "."
         git = repository.init(Path(base))
+        git.ask = ask
         sha: str | None = fetched(git, url, rev, on_event, whole=whole)
     else:
         git_here = _discover(path)
@@ -303,6 +306,7 @@ def current(project: Project, origin: Origin) -> str | None:
         with git:
             return resolved(git, origin.rev)
     with staging(project) as directory, repository.init(Path(directory, "asking")) as asking:
+        asking.ask = project.home.ask
         return latest(asking, origin.url, origin.rev)
 
 

@@ -295,6 +295,7 @@ def opening(
             bases=bases,
             settings=origin.settings,
             user_config=project.user_config,
+            ask=project.home.ask,
             on_event=on_event,
         ) as other,
     ):
