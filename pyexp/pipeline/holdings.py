@@ -290,7 +290,7 @@ class Holdings:
             staging=self.other.staging,
             bases=[os.sep],
             settings=origin.settings,
-            user_config=self.other.user_config,
+            user=self.other.user,
             on_event=self._on_event,
         ) as further:
             inner = Holdings(further, self._landing, jobs=self._jobs, depth=self._depth + 1, on_event=self._on_event)

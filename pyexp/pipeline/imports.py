@@ -21,7 +21,7 @@ from pyexp.pipeline.bringing import How, Tracked
 from pyexp.pipeline.holdings import Holdings
 from pyexp.pipeline.landing import Landing
 from pyexp.pipeline.load import Pipeline, open_workspace, resolve
-from pyexp.pipeline.origins import Origin, Settings
+from pyexp.pipeline.origins import Origin, Settings, User
 from pyexp.pipeline.workspace import Workspace
 from pyexp.records import dataclass
 
@@ -294,8 +294,7 @@ def opening(
             staging=directory,
             bases=bases,
             settings=origin.settings,
-            user_config=project.user_config,
-            ask=project.home.ask,
+            user=User(project.user_config, project.home.ask),
             on_event=on_event,
         ) as other,
     ):

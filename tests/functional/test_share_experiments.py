@@ -332,7 +332,8 @@ def test_a_login_from_a_helper_or_typed(
         assert code == 0 and "one" in said and TOKEN not in said, said
         assert (home / ".git-credentials").read_text() == url.replace("//", f"//ann:{TOKEN}@").replace("/r.git", "\n")
         assert "one" in ok(space, "exp", "list", "origin")
-        # An import from there asks, too.
-        (home / ".git-credentials").unlink()
-        code, said = on_a_terminal(space, ["import", url, "params.yaml", "-o", "theirs.yaml"], asked)
-        assert code == 0 and space.read("theirs.yaml") == space.read("params.yaml"), said
+        # What reads other repositories asks, too.
+        for command in ("import", "get"):
+            (home / ".git-credentials").unlink()
+            code, said = on_a_terminal(space, [command, url, "params.yaml", "-o", f"{command}.yaml"], asked)
+            assert code == 0 and space.read(f"{command}.yaml") == space.read("params.yaml"), said
