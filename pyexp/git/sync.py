@@ -41,6 +41,7 @@ OTHER_THERE = "it is another line of commits there"
 # git's transfer.unpackLimit: fewer objects than this stay loose, lest every experiment brings a pack.
 UNPACK_LIMIT = 100
 
+_CAUSE = re.compile(r"\(Caused by \w+\(['\"]?(?:HTTPS?Connection\([^)]*\): |\w+\(\d+, ')?(.{1,200}?)['\"]?\)?\)\)$")
 _HELPER = re.compile(r"[A-Za-z0-9+.-]*::")
 
 
@@ -395,6 +396,8 @@ def _explained(url: str) -> Iterator[None]:
         raise RemoteError(f"{where} cannot be reached: {error.filename or error} is not there", hint=hint) from error
     except (GitProtocolError, OSError, ValueError, EOFError, AssertionError, KeyError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
+        if (cause := _CAUSE.search(text)) is not None:  # what urllib3 wraps in the tale of its attempts
+            raise RemoteError(f"{where} cannot be reached: {cause[1]}", hint="see the URL and the network") from error
         raise RemoteError(f"{where} cannot be used: {text[:300]}", hint="see the URL and the network") from error
     except Exception as error:
         # urllib3's, paramiko's and dulwich.client's own errors share no base that could be named here.
