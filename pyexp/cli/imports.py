@@ -148,13 +148,17 @@ def _update(args: Namespace, console: Console) -> int:
 def add_get(parser: ArgumentParser) -> None:
     parser.add_argument("url", help="a repository: a path, or a URL of git")
     parser.add_argument("path", help="a file or directory of it: of git, or tracked data")
-    parser.add_argument("-o", "--out", metavar="PATH", help="where it goes (default: here, by its name)")
     parser.add_argument("--rev", metavar="REV", help="a commit, branch, tag or experiment")
+    _add_getting(parser)
+    parser.set_defaults(run=_get)
+
+
+def _add_getting(parser: ArgumentParser) -> None:
+    parser.add_argument("-o", "--out", metavar="PATH", help="where it goes (default: here, by its name)")
     parser.add_argument("--show-url", action="store_true", help="only print where the data is stored")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite files that are there")
     _add_transfer(parser)
     add_settings(parser)
-    parser.set_defaults(run=_get)
 
 
 def _get(args: Namespace, console: Console) -> int:
@@ -185,11 +189,7 @@ def add_artifacts_get(parser: ArgumentParser) -> None:
         "--rev", metavar="VERSION", help="a version: v1.2.3 is the tag NAME@v1.2.3 (default: the latest)"
     )
     parser.add_argument("--stage", metavar="STAGE", help="the version in that stage: of the last tag NAME#STAGE#N")
-    parser.add_argument("-o", "--out", metavar="PATH", help="where it goes (default: here, by its name)")
-    parser.add_argument("--show-url", action="store_true", help="only print where the data is stored")
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite files that are there")
-    _add_transfer(parser)
-    add_settings(parser)
+    _add_getting(parser)
     parser.set_defaults(run=_artifacts_get)
 
 
