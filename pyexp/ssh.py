@@ -7,6 +7,7 @@ A machine whose host key is not known is not talked to.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,7 +17,10 @@ from typing import Any
 import paramiko
 
 from pyexp.errors import RemoteError
+from pyexp.paths import printable
 from pyexp.records import dataclass
+
+_NAME = re.compile(r"[\w.:%+-]+")
 
 
 class Unreachable(RemoteError):
@@ -44,6 +48,9 @@ class Machine:
 
 def connect(machine: Machine) -> paramiko.SSHClient:
     """A connection; raises Unreachable, and RemoteError when the host key is not right or nobody lets us in."""
+    if machine.name.startswith("-") or not _NAME.fullmatch(machine.name):
+        # It may come from a stranger's project, and becomes a word of a ProxyCommand.
+        raise RemoteError(f"{machine.shown}: '{printable(machine.name)}' is no machine's name", hint="see the URL")
     known = _user_config(machine.name)
     host = known.get("hostname", machine.name)
     port = machine.port or _port(known)

@@ -7,17 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIServer, make_server
 
 from dulwich.repo import Repo as DulwichRepo
 from dulwich.server import DictBackend
 from dulwich.web import WSGIRequestHandlerLogger, make_wsgi_chain
-
-
-class Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    block_on_close = False
 
 
 class Quiet(WSGIRequestHandlerLogger):
@@ -51,7 +45,7 @@ def served(path: Path, token: str | None = None) -> Iterator[str]:
                 return [b""]
             return inner_app(environ, start)
 
-        server = make_server("127.0.0.1", 0, app, server_class=Server, handler_class=Quiet)
+        server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
         with running(server):
             yield f"http://127.0.0.1:{server.server_port}/r.git"
 
@@ -82,6 +76,6 @@ def served_by_git(path: Path) -> Iterator[str]:
         start(fields.pop("Status", "200 OK"), list(fields.items()))
         return [body]
 
-    server = make_server("127.0.0.1", 0, app, server_class=Server, handler_class=Quiet)
+    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
     with running(server):
         yield f"http://127.0.0.1:{server.server_port}/{path.name}"

@@ -9,7 +9,7 @@ from pyexp import project as projects
 from pyexp.cli import dataplaces
 from pyexp.cli.console import Console
 from pyexp.cli.data import hint_git
-from pyexp.cli.opening import Opened, opened, user_config
+from pyexp.cli.opening import Opened, opened, user, user_config
 from pyexp.cli.shared_options import add_settings, pairs, positive, settings
 from pyexp.errors import NotAProject, UsageError
 from pyexp.paths import printable
@@ -148,21 +148,23 @@ def _update(args: Namespace, console: Console) -> int:
 def add_get(parser: ArgumentParser) -> None:
     parser.add_argument("url", help="a repository: a path, or a URL of git")
     parser.add_argument("path", help="a file or directory of it: of git, or tracked data")
-    parser.add_argument("-o", "--out", metavar="PATH", help="where it goes (default: here, by its name)")
     parser.add_argument("--rev", metavar="REV", help="a commit, branch, tag or experiment")
+    _add_getting(parser)
+    parser.set_defaults(run=_get)
+
+
+def _add_getting(parser: ArgumentParser) -> None:
+    parser.add_argument("-o", "--out", metavar="PATH", help="where it goes (default: here, by its name)")
     parser.add_argument("--show-url", action="store_true", help="only print where the data is stored")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite files that are there")
     _add_transfer(parser)
     add_settings(parser)
-    parser.set_defaults(run=_get)
 
 
 def _get(args: Namespace, console: Console) -> int:
     if args.show_url:
         console.out(
-            getting.location(
-                args.url, args.path, cwd=args.cwd, rev=args.rev, settings=settings(args), user_config=user_config()
-            )
+            getting.location(args.url, args.path, cwd=args.cwd, rev=args.rev, settings=settings(args), user=user())
         )
         return 0
     getting.get(
@@ -173,7 +175,7 @@ def _get(args: Namespace, console: Console) -> int:
         rev=args.rev,
         force=args.force,
         settings=settings(args),
-        user_config=user_config(),
+        user=user(),
         jobs=args.jobs,
         on_event=console.event,
     )
@@ -187,19 +189,15 @@ def add_artifacts_get(parser: ArgumentParser) -> None:
         "--rev", metavar="VERSION", help="a version: v1.2.3 is the tag NAME@v1.2.3 (default: the latest)"
     )
     parser.add_argument("--stage", metavar="STAGE", help="the version in that stage: of the last tag NAME#STAGE#N")
-    parser.add_argument("-o", "--out", metavar="PATH", help="where it goes (default: here, by its name)")
-    parser.add_argument("--show-url", action="store_true", help="only print where the data is stored")
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite files that are there")
-    _add_transfer(parser)
-    add_settings(parser)
+    _add_getting(parser)
     parser.set_defaults(run=_artifacts_get)
 
 
 def _artifacts_get(args: Namespace, console: Console) -> int:
     wanted = artifacts.asked(args.name, args.rev, args.stage)
-    given, ours = settings(args), user_config()
+    given = settings(args)
     if args.show_url:
-        console.out(getting.location_of_artifact(args.url, wanted, cwd=args.cwd, settings=given, user_config=ours))
+        console.out(getting.location_of_artifact(args.url, wanted, cwd=args.cwd, settings=given, user=user()))
         return 0
     target, count = getting.get_artifact(
         args.url,
@@ -208,7 +206,7 @@ def _artifacts_get(args: Namespace, console: Console) -> int:
         out=args.out,
         force=args.force,
         settings=given,
-        user_config=ours,
+        user=user(),
         jobs=args.jobs,
         on_event=console.event,
     )
@@ -310,7 +308,7 @@ def _du(args: Namespace, console: Console) -> int:
         cwd=args.cwd,
         rev=args.rev,
         settings=settings(args),
-        user_config=user_config(),
+        user=user(),
         on_event=console.event,
     )
     path = args.path.rstrip("/")

@@ -7,11 +7,15 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pyexp import durable, project
 from pyexp.events import Ask
 from pyexp.project import Project
 from pyexp.records import dataclass
+
+if TYPE_CHECKING:
+    from pyexp.pipeline.origins import User
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,13 @@ def asker() -> Ask | None:
         return answers[what]
 
     return ask
+
+
+def user() -> User:
+    """Who looks at another repository."""
+    from pyexp.pipeline.origins import User  # only commands that look elsewhere pay for it
+
+    return User(user_config(), asker())
 
 
 @contextmanager

@@ -116,7 +116,7 @@ def _run(helper: str, action: str, fields: Mapping[str, str]) -> dict[str, str]:
     )
     if done.returncode != 0 or action != "get":
         return {}
-    lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
+    lines = done.stdout.decode("utf-8", "surrogateescape").split("\n")
     return {key: value for key, _, value in (line.partition("=") for line in lines) if key}
 
 

@@ -121,8 +121,10 @@ def push(repo: Repo, remote: str = "origin", branch: str | None = None) -> str:
         raise GitError(f"there is no branch '{name}' with commits", hint="see: pyexp git branch")
     problem = sync.push(repo, remote, {f"refs/heads/{name}": sha})[f"refs/heads/{name}"]
     if problem is not None:
+        behind = problem in (sync.NEWER_THERE, sync.OTHER_THERE)
         raise RemoteError(
-            f"'{name}' was not pushed: {problem}", hint=f"bring its commits here first: pyexp git pull {remote} {name}"
+            f"'{name}' was not pushed: {problem}",
+            hint=f"bring its commits here first: pyexp git pull {remote} {name}" if behind else None,
         )
     if config.get(repo, f"remote.{remote}.url") is not None:
         known = f"refs/remotes/{remote}/{name}"

@@ -12,7 +12,7 @@ from pyexp.model import Content, Entry, LockEntry, Oid, OutSpec, StageLock, Stag
 from pyexp.objects import transfer
 from pyexp.pipeline import addresses, elsewhere, incoming, record, share
 from pyexp.pipeline.addresses import Address
-from pyexp.pipeline.holdings import Landing
+from pyexp.pipeline.landing import Landing
 from pyexp.pipeline.load import Pipeline, open_workspace
 from pyexp.pipeline.workspace import Workspace
 from pyexp.records import dataclass

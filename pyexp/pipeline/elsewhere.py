@@ -24,7 +24,7 @@ from pyexp.formats import config as config_format
 from pyexp.git import refs
 from pyexp.git import repo as repository
 from pyexp.pipeline.load import CommitReader, Pipeline, WorkspaceReader, load, parsing_options
-from pyexp.pipeline.origins import SHA, Origin, Settings, local_path
+from pyexp.pipeline.origins import SHA, Origin, Settings, User, local_path
 from pyexp.project import DVC, PYEXP, Project
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Elsewhere:
         *,
         is_local: bool,
         settings: Settings,
-        user_config: Mapping[str, str],
+        user: User,
         staging: str,
     ) -> None:
         self.url = url
@@ -60,7 +60,7 @@ class Elsewhere:
         self.sha = sha
         self.is_local = is_local
         self.staging = staging
-        self.user_config = user_config
+        self.user = user
         self._settings = settings
         self._projects: dict[str, Project] = {}
         self._pipelines: dict[str, Pipeline] = {}
@@ -126,15 +126,16 @@ class Elsewhere:
         found = Project(
             directory,
             DVC if own is None else PYEXP,
-            user_config=self.user_config,
+            user_config=self.user.config,
             statcache=Path(self.staging, "statcache"),
         )
         if not (self.is_local and found.control.is_dir()):
-            levels = {level: config_format.parse(text, f"{level} config") for level, text in self.user_config.items()}
+            levels = {level: config_format.parse(text, f"{level} config") for level, text in self.user.config.items()}
             text = self._text(posixpath.join(root, found.kind.control, "config"))
             if text is not None:
                 levels["repo"] = config_format.parse(text, f"{self.url}: {found.kind.control}/config")
             found.config = config_format.Config(levels)
+        found.ask = self.user.ask
         settings = self._settings
         found.config = config_format.weightier(
             found.config, settings.sections(), settings.remote, settings.remote_config
@@ -217,7 +218,7 @@ def opened(
     committed: bool = True,
     whole: bool = False,
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
     on_event: OnEvent = null,
 ) -> Iterator[Elsewhere]:
     """Opens a repository at a revision (default: its HEAD; without ``committed``, a work tree's files as they are).
@@ -226,7 +227,7 @@ def opened(
 
     Raises RemoteError when it cannot be reached, BadRevision, NoGitRepo for a directory without commits.
     """
-    found = _open(url, rev, staging, bases, committed, whole, settings, user_config or {}, on_event)
+    found = _open(url, rev, staging, bases, committed, whole, settings, user, on_event)
     try:
         yield found
     finally:
@@ -242,13 +243,14 @@ def _open(
     committed: bool,
     whole: bool,
     settings: Settings,
-    user_config: Mapping[str, str],
+    user: User,
     on_event: OnEvent,
 ) -> Elsewhere:
     path = local_path(url, bases)
     if path is None:
         base, top = os.path.join(staging, f"clone-{os.urandom(4).hex()}"), "."
         git = repository.init(Path(base))
+        git.ask = user.ask
         sha: str | None = fetched(git, url, rev, on_event, whole=whole)
     else:
         git_here = _discover(path)
@@ -260,7 +262,7 @@ def _open(
             top = os.path.relpath(os.path.realpath(path), base)
             return Elsewhere(
                 url, base, _posix(top), None, None,
-                is_local=True, settings=settings, user_config=user_config, staging=staging,
+                is_local=True, settings=settings, user=user, staging=staging,
             )  # fmt: skip
         git = git_here
         base = os.path.realpath(git.worktree or os.path.join(staging, "bare"))
@@ -270,7 +272,7 @@ def _open(
         sha = None if as_is else resolved(git, rev)
     return Elsewhere(
         url, base, _posix(top), git, sha,
-        is_local=path is not None, settings=settings, user_config=user_config, staging=staging,
+        is_local=path is not None, settings=settings, user=user, staging=staging,
     )  # fmt: skip
 
 
@@ -303,6 +305,7 @@ def current(project: Project, origin: Origin) -> str | None:
         with git:
             return resolved(git, origin.rev)
     with staging(project) as directory, repository.init(Path(directory, "asking")) as asking:
+        asking.ask = project.home.ask
         return latest(asking, origin.url, origin.rev)
 
 
@@ -336,7 +339,7 @@ def latest(git: Repo, url: str, rev: str | None) -> str | None:
     return None if ref is None else there[ref]
 
 
-def tags(url: str, *, staging: str, bases: Sequence[str]) -> list[str]:
+def tags(url: str, *, staging: str, bases: Sequence[str], user: User = User()) -> list[str]:
     """The names of a repository's tags; raises RemoteError when it cannot be asked, NoGitRepo."""
     path = local_path(url, bases)
     if path is not None:
@@ -348,6 +351,7 @@ def tags(url: str, *, staging: str, bases: Sequence[str]) -> list[str]:
     from pyexp.git import sync  # seam: see latest
 
     with repository.init(Path(staging, f"asking-{os.urandom(4).hex()}")) as asking:
+        asking.ask = user.ask
         return [name.removeprefix("refs/tags/") for name in sync.list_remote(asking, url, "refs/tags/")]
 
 

@@ -16,9 +16,10 @@ from pyexp.model import Oid
 from pyexp.pipeline import addresses, artifacts, elsewhere, incoming, listing
 from pyexp.pipeline.artifacts import Artifact
 from pyexp.pipeline.elsewhere import Elsewhere
-from pyexp.pipeline.holdings import File, Holdings, Landing, Tracked, is_description, write
+from pyexp.pipeline.holdings import Holdings, Tracked, is_description
+from pyexp.pipeline.landing import File, Landing, write
 from pyexp.pipeline.listing import Choice, Listed
-from pyexp.pipeline.origins import Settings
+from pyexp.pipeline.origins import Settings, User
 from pyexp.pipeline.share import options_of, remote_name
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def get(
     rev: str | None = None,
     force: bool = False,
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
     jobs: int | None = None,
     on_event: OnEvent = null,
 ) -> str:
@@ -55,7 +56,7 @@ def get(
             bases=[cwd],
             committed=False,
             settings=settings,
-            user_config=user_config,
+            user=user,
             on_event=on_event,
         ) as other,
     ):
@@ -83,21 +84,21 @@ def get_artifact(
     out: str | None = None,
     force: bool = False,
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
     jobs: int | None = None,
     on_event: OnEvent = null,
 ) -> tuple[str, int]:
     """Copies an artifact of another repository to ``out``; returns where, and how many files. Raises as ``get`` does."""
     place = os.path.join(cwd, out or "")
     with _beside(os.path.join(place, "x") if os.path.isdir(place) else place) as directory:
-        rev = _revision(url, wanted, directory, cwd)
+        rev = _revision(url, wanted, directory, cwd, user)
         with elsewhere.opened(
             url,
             rev,
             staging=directory,
             bases=[cwd],
             settings=settings,
-            user_config=user_config,
+            user=user,
             on_event=on_event,
         ) as other:
             path = path_of_artifact(other, wanted)
@@ -105,8 +106,8 @@ def get_artifact(
             return target, _copy(other, path, directory, target, jobs, on_event)
 
 
-def _revision(url: str, wanted: Artifact, directory: str, cwd: str) -> str:
-    return f"refs/tags/{artifacts.tag_of(elsewhere.tags(url, staging=directory, bases=[cwd]), wanted)}"
+def _revision(url: str, wanted: Artifact, directory: str, cwd: str, user: User) -> str:
+    return f"refs/tags/{artifacts.tag_of(elsewhere.tags(url, staging=directory, bases=[cwd], user=user), wanted)}"
 
 
 def path_of_artifact(other: Elsewhere, wanted: Artifact) -> str:
@@ -119,7 +120,7 @@ def path_of_artifact(other: Elsewhere, wanted: Artifact) -> str:
 def artifact_of(url: str, wanted: Artifact, *, cwd: str) -> dict[str, str]:
     """The commit (``rev``) and ``path`` of an artifact of another repository; raises PyexpError when there is none."""
     with _somewhere() as directory:
-        rev = _revision(url, wanted, directory, cwd)
+        rev = _revision(url, wanted, directory, cwd, User())
     with committed(url, rev, cwd=cwd) as other:
         return {"rev": other.sha or "", "path": path_of_artifact(other, wanted)}
 
@@ -130,14 +131,12 @@ def location_of_artifact(
     *,
     cwd: str,
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
 ) -> str:
     """Where the other repository's remote, or else its cache, keeps an artifact."""
     with _somewhere() as directory:
-        rev = _revision(url, wanted, directory, cwd)
-        with elsewhere.opened(
-            url, rev, staging=directory, bases=[cwd], settings=settings, user_config=user_config
-        ) as other:
+        rev = _revision(url, wanted, directory, cwd, user)
+        with elsewhere.opened(url, rev, staging=directory, bases=[cwd], settings=settings, user=user) as other:
             return _location(other, path_of_artifact(other, wanted), directory)
 
 
@@ -148,13 +147,13 @@ def location(
     cwd: str,
     rev: str | None = None,
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
 ) -> str:
     """Where the other repository's remote, or else its cache, keeps tracked data; of a directory, its manifest."""
     with (
         _somewhere() as directory,
         elsewhere.opened(
-            url, rev, staging=directory, bases=[cwd], committed=False, settings=settings, user_config=user_config
+            url, rev, staging=directory, bases=[cwd], committed=False, settings=settings, user=user
         ) as other,
     ):
         return _location(other, path, directory)
@@ -239,11 +238,11 @@ def usage(
     cwd: str,
     rev: str | None = None,
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
     on_event: OnEvent = null,
 ) -> dict[str, int]:
     """How many bytes what is at ``path`` of another repository has, by name; '' for a file itself."""
-    with looking_at(url, cwd=cwd, rev=rev, settings=settings, user_config=user_config, on_event=on_event) as holdings:
+    with looking_at(url, cwd=cwd, rev=rev, settings=settings, user=user, on_event=on_event) as holdings:
         return holdings.sizes(path)
 
 
@@ -255,14 +254,14 @@ def listing_of(
     rev: str | None = None,
     choice: Choice = Choice(),
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
     on_event: OnEvent = null,
 ) -> tuple[list[Listed], str]:
     """What a repository, or a project of this machine, holds at ``path``; and the name of its hashes.
 
     Manifests that its cache lacks are fetched, where its remote has them, for what is to be listed.
     """
-    with looking_at(url, cwd=cwd, rev=rev, settings=settings, user_config=user_config, on_event=on_event) as holdings:
+    with looking_at(url, cwd=cwd, rev=rev, settings=settings, user=user, on_event=on_event) as holdings:
         other = holdings.other
         relpath = other.relpath(path)
         root = other.root_of(relpath)
@@ -316,7 +315,7 @@ def looking_at(
     cwd: str,
     rev: str | None,
     settings: Settings,
-    user_config: Mapping[str, str] | None,
+    user: User,
     on_event: OnEvent = null,
 ) -> Iterator[Holdings]:
     """A repository to look at; a work tree of this machine as it is, unless a revision is named."""
@@ -329,7 +328,7 @@ def looking_at(
             bases=[cwd],
             committed=False,
             settings=settings,
-            user_config=user_config,
+            user=user,
             on_event=on_event,
         ) as other,
     ):

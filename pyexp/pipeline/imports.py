@@ -18,9 +18,10 @@ from pyexp.formats import lockfile
 from pyexp.model import Entry, LockEntry, StageLock, StageSpec
 from pyexp.pipeline import addresses, bringing, elsewhere, origins, record
 from pyexp.pipeline.bringing import How, Tracked
-from pyexp.pipeline.holdings import Holdings, Landing
+from pyexp.pipeline.holdings import Holdings
+from pyexp.pipeline.landing import Landing
 from pyexp.pipeline.load import Pipeline, open_workspace, resolve
-from pyexp.pipeline.origins import Origin, Settings
+from pyexp.pipeline.origins import Origin, Settings, User
 from pyexp.pipeline.workspace import Workspace
 from pyexp.records import dataclass
 
@@ -293,7 +294,7 @@ def opening(
             staging=directory,
             bases=bases,
             settings=origin.settings,
-            user_config=project.user_config,
+            user=User(project.user_config, project.home.ask),
             on_event=on_event,
         ) as other,
     ):

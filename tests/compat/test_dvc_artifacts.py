@@ -145,3 +145,16 @@ def test_get_says_why_not(registry: Work, tmp_path: Path) -> None:
         done = work.pyexp("artifacts", "get", *args, code=code)
         assert why in done.err and len(done.err.splitlines()) == 1, done.err
     assert work.files(private=()) == {"model.bin": (b"mine\n", False)} and os.listdir(work.root) == ["model.bin"]
+
+
+@pytest.mark.parametrize("path", ["../outside.txt", "/etc/hostname", "models/../../outside.txt"])
+def test_an_artifact_is_inside_its_repository(registry: Work, tmp_path: Path, path: str) -> None:
+    (tmp_path / "outside.txt").write_text("secret\n")
+    registry.put("dvc.yaml", f"artifacts:\n  bad:\n    path: {path}\n")
+    registry.commit("bad")
+    registry.git("tag", "-a", "-m", "x", "bad@v1.0.0")
+    work = Work(tmp_path / "here", registry.dvc_path)
+    work.put("keep", "")
+    for options in ((), ("--show-url",), ("-o", "x")):
+        assert "is not inside" in work.pyexp("artifacts", "get", "../registry", "bad", *options, code=1).err
+    assert os.listdir(work.root) == ["keep"]

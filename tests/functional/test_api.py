@@ -76,7 +76,7 @@ def test_read_fetches_what_is_only_on_the_remote(shared: Space) -> None:
         ("data/none", {"rev": "HEAD"}, "neither"),
         ("../raw.txt", {}, "outside"),
         ("model.txt", {"rev": "nosuch"}, "nosuch"),
-        ("model.txt", {"repo": "http://127.0.0.1:1/r"}, "cannot be used"),
+        ("model.txt", {"repo": "http://127.0.0.1:1/r"}, "reached: Failed to establish"),
         ("model.txt", {"repo": "/nowhere"}, "no repository at"),
     ],
 )

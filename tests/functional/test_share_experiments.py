@@ -1,18 +1,15 @@
 """Two people: Ann pushes experiments with their data, Bob in a clone of his own lists, pulls, shows and applies them."""
 
-import os
-import pty
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import servers
 from dulwich.repo import Repo as DulwichRepo
-from functional.conftest import Space
+from functional.conftest import Space, on_a_terminal
 from gitserver import served, served_by_git
 
 TOKEN = "tok_123"
@@ -264,6 +261,14 @@ def test_over_ssh_without_an_ssh_program(make: Callable[..., Space], bare: Path,
         assert set(bob.experiments()) == {"one", "more"}
         ok(bob, "exp", "remove", "-g", "origin", "gone", env=env)
         assert "gone" not in ok(ann, "exp", "list", "origin", env=env)
+        hook = bare / "hooks/pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        hook.chmod(0o755)
+        ann.put("more.txt", "more\n")
+        ann.commit("more")
+        done = ann.cli("git", "push", "origin", env=env)
+        assert done.returncode == 1 and "hook declined" in done.stderr and "git pull" not in done.stderr, done.stderr
         for url, why in (
             (f"ssh://box{bare}x", "does not appear to be a git repository"),
             ("ssh://127.0.0.1:1/x", "cannot be reached"),
@@ -322,19 +327,13 @@ def test_a_login_from_a_helper_or_typed(
         assert done.returncode == 1 and "asks who you are" in done.stderr and len(done.stderr.splitlines()) == 1
         assert (home / "wrong").read_text() == "get\nerase\n"
         (home / ".gitconfig").write_text("[credential]\n\thelper = store\n")
-        pid, terminal = pty.fork()
-        if pid == 0:
-            os.chdir(space.root)
-            os.execv(sys.executable, [sys.executable, "-m", "pyexp", "exp", "list", "origin"])
-        said = b""
-        for question, typed in ((b"User name for http://127.0.0.1", "ann"), (b"assword or token for ann at", TOKEN)):
-            while question not in said or not said.endswith(b": "):
-                said += os.read(terminal, 1000)
-            os.write(terminal, typed.encode() + b"\n")
-        with suppress(OSError):
-            while more := os.read(terminal, 1000):
-                said += more
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
-        assert b"one" in said and TOKEN.encode() not in said
+        asked = [("User name for http://127.0.0.1", "ann"), ("assword or token for ann at", TOKEN)]
+        code, said = on_a_terminal(space, ["exp", "list", "origin"], asked)
+        assert code == 0 and "one" in said and TOKEN not in said, said
         assert (home / ".git-credentials").read_text() == url.replace("//", f"//ann:{TOKEN}@").replace("/r.git", "\n")
         assert "one" in ok(space, "exp", "list", "origin")
+        # What reads other repositories asks, too.
+        for command in ("import", "get"):
+            (home / ".git-credentials").unlink()
+            code, said = on_a_terminal(space, [command, url, "params.yaml", "-o", f"{command}.yaml"], asked)
+            assert code == 0 and space.read(f"{command}.yaml") == space.read("params.yaml"), said

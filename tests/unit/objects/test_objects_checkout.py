@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyexp.durable import TMP_PREFIX
 from pyexp.errors import CorruptObject, MissingObject, StoreError, UnsafeCheckout
 from pyexp.model import Content, Entry, Oid, Tree, TreeFile
-from pyexp.objects import hashes
+from pyexp.objects import hashes, intake
 from pyexp.objects import store as stores
 from pyexp.objects import tree as trees
 from pyexp.objects.build import observe
@@ -192,7 +192,8 @@ def test_the_next_look_hashes_nothing(space: Space, monkeypatch: pytest.MonkeyPa
         space.checkout(want, links=links)
         opened: list[str] = []
         monkeypatch.setattr(hashes, "open_regular", lambda path, *a, opened=opened: opened.append(path))
-        monkeypatch.setattr(stores, "open_regular", lambda path, *a, opened=opened: opened.append(path))
+        for module in (stores, intake):
+            monkeypatch.setattr(module, "open_regular", lambda path, *a, opened=opened: opened.append(path))
         assert observe(str(space.out), algo=space.store.algo, statcache=space.cache) == want
         assert space.checkout(want) == Changes()
         monkeypatch.undo()

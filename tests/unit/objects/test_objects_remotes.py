@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -357,3 +357,17 @@ def test_options_are_read_or_refused() -> None:
     for read in (options.flag, options.number, options.seconds):
         with pytest.raises(RemoteError, match="x = 'maybe' is"):
             read({"x": "maybe"}, "x", 1)  # type: ignore[operator]
+
+
+def test_a_machines_name_is_no_option_of_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("paramiko")
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/config").write_text(f"Host *\n  ProxyCommand touch {tmp_path}/ran %h\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for host in ("x -oProxyCommand=evil", "-x", "a'b", "x;y"):
+        with (
+            closing(open_remote("r", {"url": f"ssh://{host}/x"}, tmp_path)) as remote,
+            pytest.raises(RemoteError, match="no machine's name"),
+        ):
+            remote.files.size("a")
+    assert not (tmp_path / "ran").exists()

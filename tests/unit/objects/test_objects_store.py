@@ -10,6 +10,7 @@ from suites.store_suite import StoreSuite, oid_of
 from pyexp.durable import TMP_PREFIX
 from pyexp.errors import CorruptObject, MissingObject, StoreError
 from pyexp.model import Oid, Tree, TreeFile
+from pyexp.objects import intake
 from pyexp.objects import store as stores
 from pyexp.objects.memory import MemoryStore
 from pyexp.objects.statcache import StatCache
@@ -270,7 +271,7 @@ def test_a_large_batch_is_flushed_in_one_go(tmp_path: Path, monkeypatch: pytest.
     for number in range(200):
         put(store, b"%d" % number)
     flushed: list[str] = []
-    monkeypatch.setattr(stores, "flush_file_system", lambda path: (flushed.append(path), True)[1])
+    monkeypatch.setattr(intake, "flush_file_system", lambda path: (flushed.append(path), True)[1])
     store.flush()
     assert flushed == [store.base]
 
