@@ -22,6 +22,8 @@ from pathlib import Path
 TMP_PREFIX = ".pyexp-tmp-"
 # What is older than this is nobody's, wherever it was written.
 LITTER_SECONDS = 3600.0
+# The largest file that is read whole: a directory's manifest. A stranger's file of zeros takes no room in git.
+MAX_READ_BYTES = 1 << 29
 
 
 def temporary_name(directory: str) -> str:
@@ -150,17 +152,24 @@ def _write_all(fd: int, data: bytes) -> None:
 def read_file(path: str | os.PathLike[str]) -> bytes | None:
     """The bytes of a regular file, or None when there is none; never blocks on a fifo or device.
 
-    Raises OSError (EISDIR, EINVAL) when something else than a regular file is there.
+    Raises OSError: EISDIR, EINVAL when something else than a regular file is there, EFBIG for one that nobody can have
+    meant to be read whole.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
         fd = os.open(path, flags)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, a device without a driver
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path)) from error
+        raise
     with os.fdopen(fd, "rb") as file:
-        mode = os.fstat(fd).st_mode
-        if not stat.S_ISREG(mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        if status.st_size > MAX_READ_BYTES:
+            raise OSError(errno.EFBIG, f"larger than {MAX_READ_BYTES >> 20} MiB", os.fspath(path))
         return file.read()
 
 

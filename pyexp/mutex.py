@@ -41,7 +41,9 @@ def _try_lock(fd: int) -> bool:
 def holder(path: Path) -> str:
     """Says who holds (or last held) the lock, as far as its file tells."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace").strip()
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(fd, "rb") as file:
+            text = (file.read(100) or b"").decode("utf-8", "replace").strip()
     except OSError:
         return "another process"
     pid = text.split("\n")[0].strip()

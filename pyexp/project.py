@@ -133,7 +133,7 @@ class Project:
             return "md5"
         shown = f"{self.kind.control}/format"
         try:
-            text = (self.control / "format").read_text(encoding="utf-8")
+            text = (durable.read_file(self.control / "format") or b"").decode("utf-8")
         except (OSError, ValueError) as error:
             raise FormatError(
                 "cannot be read as the project's format", path=shown, hint="restore it from git"
@@ -269,7 +269,7 @@ class Project:
         try:
             raw = durable.read_file(path)
         except OSError as error:
-            odd = error.errno in (errno.EINVAL, errno.EISDIR)
+            odd = error.errno in (errno.EINVAL, errno.EISDIR, errno.EFBIG)
             hint = "it should be a regular file" if odd else None
             raise FormatError(error.strerror or str(error), path=relpath, hint=hint) from error
         if raw is None:

@@ -43,7 +43,14 @@ def _repo(args: Namespace) -> Iterator[Repo]:
         if found.worktree is None:
             raise PyexpError(f"{found.gitdir} has no work tree", hint="clone it: pyexp git clone URL DIRECTORY")
         found.ask = asker()
-        yield found
+        began = time.time()
+        try:
+            yield found
+        finally:
+            if sys.platform != "win32" and os.geteuid() == 0 and os.stat(found.worktree).st_uid != 0:
+                from pyexp.cli import ownership  # only root in somebody else's repository pays for it
+
+                ownership.give_back(map(str, (found.worktree, found.gitdir, found.commondir)), began)
 
 
 def _relpath(repo: Repo, args: Namespace, path: str) -> str:

@@ -170,6 +170,9 @@ def main(argv: Sequence[str]) -> int:
             return console.bug(error)
         console.failure(_describe(error), error)
         return 1
+    except MemoryError as error:
+        console.failure("there is not enough memory for this", error)
+        return 1
     except RecursionError as error:
         console.failure("something is nested too deeply", error)
         return 1
@@ -279,6 +282,7 @@ def _run(name: str, argv: list[str], directory: str | None, console: Console) ->
     args = parser.parse_args(argv)
     console.quiet = console.quiet or args.quiet
     console.verbose += args.verbose
+    args.invoked = name
     args.cwd = os.path.abspath(directory) if directory else os.getcwd()
     code: int = args.run(args, console)
     return code

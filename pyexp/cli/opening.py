@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,15 @@ from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pyexp.pipeline.origins import User
+
+# Commands that write nothing but state of ours that may be lost.
+LOOKS = frozenset(
+    (
+        "check-ignore", "dag", "data status", "diff", "du", "exp diff", "exp list", "exp show", "list", "metrics diff",
+        "metrics show", "params diff", "queue logs", "queue status", "remote list", "root", "stage list", "status",
+        "version",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,8 +92,14 @@ def opened(args: Namespace) -> Iterator[Opened]:
     """The project around the current directory, closed afterwards; raises NotAProject."""
     found = project.find(args.cwd, user_config=user_config())
     found.ask = asker()
+    began = time.time()
     try:
         cwd = os.path.relpath(args.cwd, found.root)
         yield Opened(found, "" if cwd == "." else cwd.replace(os.sep, "/"))
     finally:
         found.close()
+        if sys.platform != "win32" and os.geteuid() == 0 and os.stat(found.root).st_uid != 0:
+            from pyexp.cli import ownership  # only root in somebody else's project pays for it
+
+            only_state = getattr(args, "invoked", "") in LOOKS
+            ownership.give_back([str(found.scratch)] if only_state else ownership.places(found), began)

@@ -169,7 +169,10 @@ def _stage_list(args: Namespace, console: Console) -> int:
         options = repro.Options(
             targets=tuple(args.targets), cwd=where.cwd, all_pipelines=args.all, recursive=args.recursive
         )
-        found = [pipeline.stages[address] for address in repro.chosen(pipeline, options)]
+        # By file, as they are written there.
+        place = {address: number for number, address in enumerate(pipeline.stages)}
+        found = [pipeline.stages[address] for address in sorted(repro.chosen(pipeline, options), key=place.__getitem__)]
+        found.sort(key=lambda spec: spec.file)
     names = [printable(spec.name if spec.name and spec.file == _own(where) else spec.address) for spec in found]
     width = max(map(len, names), default=0)
     for name, spec in zip(names, found):

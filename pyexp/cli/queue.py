@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 import time
 from argparse import ArgumentParser, Namespace
 
+from pyexp import durable
 from pyexp.cli import tables
 from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
@@ -14,6 +16,7 @@ from pyexp.cli.shared_options import positive
 from pyexp.errors import ExperimentError, UsageError
 from pyexp.experiments import detached, executors, run
 from pyexp.experiments.taskqueue import Queue, State, log_path
+from pyexp.objects.hashes import open_regular
 from pyexp.records import asdict
 
 FOLLOW_SECONDS = 0.2
@@ -65,7 +68,7 @@ def _logs(args: Namespace, console: Console) -> int:
         except ExperimentError:
             if not here.exists():
                 raise
-            sys.stdout.write(here.read_bytes().decode(args.encoding, "replace"))
+            sys.stdout.write((durable.read_file(here) or b"").decode(args.encoding, "replace"))
             return 0
         path = log_path(where.project, task.id)
         if not path.exists() and not args.follow:
@@ -78,7 +81,7 @@ def _logs(args: Namespace, console: Console) -> int:
         while True:
             state = queue.find(task.id)[0]
             if path.exists():
-                with path.open("rb") as log:
+                with os.fdopen(open_regular(str(path))[0], "rb") as log:
                     log.seek(at)
                     data = log.read()
                 at += len(data)

@@ -294,7 +294,7 @@ class Rows:
             suppress(OSError, Locked),
             mutex.locked(self._path.with_suffix(".lock"), timeout=1, what="the row cache"),
             # What follows a damaged record is not read: the file begins again.
-            self._path.open("ab" if self._sound else "wb") as file,
+            durable.open_log(self._path, append=self._sound) as file,
         ):
             file.write(data)
         self._new = []

@@ -19,8 +19,10 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pyexp import durable
 from pyexp.errors import ExperimentError, GitError, PyexpError, RefConflict
 from pyexp.experiments.taskqueue import STATES, TASK_REFS, Queue, State, log_path
 from pyexp.git import config, objects, refs
@@ -131,8 +133,9 @@ def _task_files(
             continue
         yield f"queue/{state}/{found[0]}", found[1]
         log = log_path(project, task.id)
-        if os.path.exists(log) and os.path.getsize(log) <= MAX_LOG_BYTES:
-            yield f"logs/{task.id}", log.read_bytes()
+        with suppress(OSError):
+            if os.path.getsize(log) <= MAX_LOG_BYTES and (said := durable.read_file(log)) is not None:
+                yield f"logs/{task.id}", said
         ref = TASK_REFS + task.id
         kept = refs.exists(repo, ref)
         if kept is not None:

@@ -354,7 +354,7 @@ def alive(path: Path) -> bool:
     if mutex.is_locked(path):
         return True
     try:
-        owner = msgpack.unpackb(path.read_bytes())
+        owner = msgpack.unpackb(durable.read_file(path) or b"")
         elsewhere = owner["host"] != socket.gethostname()
         return bool(elsewhere and time.time() - path.stat().st_mtime < LEASE_SECONDS)
     except (OSError, ValueError, TypeError, KeyError):

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from pyexp import globs
+
 CONTROL_DIRS = frozenset({".git", ".hg", ".dvc", ".pyexp"})
 
 Texts = Callable[[str], str | None]
@@ -140,7 +142,7 @@ def parse(text: str) -> tuple[Pattern, ...]:
         if not body:
             continue
         by_name = "/" not in body
-        regex = _regex(body.removeprefix("/"))
+        regex = globs.compiled(body.removeprefix("/"))
         if regex is not None:
             found.append(Pattern(line, number, negated, dir_only, by_name, regex))
     return tuple(found)
@@ -154,101 +156,3 @@ def _trimmed(line: str) -> str:
         if slashes % 2:
             kept += " "
     return kept
-
-
-_CLASSES = {
-    "alnum": "a-zA-Z0-9", "alpha": "a-zA-Z", "blank": " \\t", "cntrl": "\\x00-\\x1f\\x7f", "digit": "0-9",
-    "graph": "\\x21-\\x7e", "lower": "a-z", "print": "\\x20-\\x7e", "punct": "!-/:-@\\[-`{-~", "space": " \\t\\n\\r\\f\\v",
-    "upper": "A-Z", "xdigit": "0-9A-Fa-f",
-}  # fmt: skip
-
-
-def _regex(pattern: str) -> re.Pattern[str] | None:
-    """The regular expression of a glob; None for one that git takes to match nothing."""
-    out: list[str] = []
-    at = 0
-    size = len(pattern)
-    while at < size:
-        character = pattern[at]
-        if character == "*":
-            stop = at
-            while stop < size and pattern[stop] == "*":
-                stop += 1
-            starts = at == 0 or pattern[at - 1] == "/"
-            if stop - at >= 2 and starts and (stop == size or pattern[stop] == "/"):
-                if stop == size:
-                    out.append(".*" if at == 0 else ".+")
-                else:
-                    out.append("(?:.*/)?")
-                    stop += 1
-            else:
-                out.append("[^/]*")
-            at = stop
-        elif character == "?":
-            out.append("[^/]")
-            at += 1
-        elif character == "[":
-            found = _bracket(pattern, at)
-            if found is None:
-                return None
-            at = found[1]
-            out.append(found[0])
-        elif character == "\\":
-            if at + 1 == size:
-                return None
-            out.append(re.escape(pattern[at + 1]))
-            at += 2
-        else:
-            out.append(re.escape(character))
-            at += 1
-    return re.compile("".join(out) + r"\Z", re.DOTALL)
-
-
-def _bracket(pattern: str, start: int) -> tuple[str, int] | None:
-    """A bracket expression from ``[`` on: its regular expression and where it ends; None when it is not closed."""
-    at = start + 1
-    size = len(pattern)
-    negated = at < size and pattern[at] in "!^"
-    if negated:
-        at += 1
-    first = at
-    parts: list[str] = []
-    low: str | None = None  # what a "-" could start a range from
-    while at < size:
-        character = pattern[at]
-        if character == "]" and at > first:
-            inside = "".join(parts)
-            if negated:
-                return f"[^/{inside}]", at + 1
-            return (f"(?!/)[{inside}]" if inside else "(?!)"), at + 1
-        if pattern.startswith("[:", at):
-            end = pattern.find(":]", at)
-            if end < 0 or pattern[at + 2 : end] not in _CLASSES:
-                return None
-            parts.append(_CLASSES[pattern[at + 2 : end]])
-            at, low = end + 2, None
-            continue
-        if character == "-" and low is not None and at + 1 < size and pattern[at + 1] != "]":
-            at += 1
-            if pattern[at] == "\\":
-                at += 1
-                if at == size:
-                    return None
-            high = pattern[at]
-            if low <= high:
-                parts.append(f"{_escaped(low)}-{_escaped(high)}")
-            at, low = at + 1, None
-            continue
-        if character == "\\":
-            at += 1
-            if at == size:
-                return None
-            character = pattern[at]
-        parts.append(_escaped(character))
-        low = character
-        at += 1
-    return None
-
-
-def _escaped(character: str) -> str:
-    return "\\" + character if character in "\\]^-[&~|" else character

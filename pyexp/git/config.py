@@ -46,6 +46,11 @@ def load(repo: Repo) -> StackedConfig:
         ) from error
 
 
+def load_default() -> StackedConfig:
+    """The settings of the user and the system alone."""
+    return StackedConfig(StackedConfig.default_backends())
+
+
 def _file(path: str) -> ConfigFile:
     try:
         return ConfigFile.from_path(path)
@@ -194,7 +199,7 @@ def get_default(key: str) -> str | None:
     """A setting of the user or the system, outside any repository."""
     section, name = split_key(key)
     try:
-        return StackedConfig(StackedConfig.default_backends()).get(section, name).decode("utf-8", "surrogateescape")
+        return load_default().get(section, name).decode("utf-8", "surrogateescape")
     except KeyError:
         return None
 

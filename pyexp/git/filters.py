@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pyexp import durable
+from pyexp import durable, globs
 from pyexp.git import config, lineends, objects
 
 if TYPE_CHECKING:
@@ -31,14 +32,11 @@ class Filters:
 
     def __init__(self, repo: Repo, read_attributes: Callable[[str], bytes | None]) -> None:
         from dulwich.attrs import GitAttributes  # seam: only repositories with attributes pay for these
-        from dulwich.config import StackedConfig
         from dulwich.line_ending import read_eol_config
 
         from pyexp.git.drivers import Drivers
 
-        # A stranger's repository does not say what is run here; the user's own configuration does.
-        trusted = repo.config if repo.is_owned else StackedConfig(StackedConfig.default_backends())
-        self._drivers = Drivers(repo, trusted)
+        self._drivers = Drivers(repo, repo.trusted_config)
         self._core_eol, self._autocrlf, _ = read_eol_config(repo.config)
         self._repo = repo
         self._read = read_attributes
@@ -102,6 +100,8 @@ def _compile(raw: bytes | None, directory: bytes) -> _Patterns:
     rows = []
     macros: dict[bytes, dict[bytes, Any]] = {b"binary": {b"diff": False, b"merge": False, b"text": False}}
     for pattern, attributes in parse_git_attributes(io.BytesIO(raw)):
+        if len(pattern) > globs.MAX_PATTERN:
+            continue
         if pattern.startswith(b"[attr]"):
             macros[pattern[6:]] = dict(attributes)
             continue
@@ -111,7 +111,19 @@ def _compile(raw: bytes | None, directory: bytes) -> _Patterns:
                 expanded.update(macros[name])
             expanded[name] = value
         rows.append((pattern, expanded))
-    return list(compile_gitattributes_patterns(rows, b".gitattributes", directory))
+    found = list(compile_gitattributes_patterns(rows, b".gitattributes", directory))
+    for each, _ in found:
+        if each.pattern.count(b"*") > globs.STARS:  # dulwich's own expression could take for ever
+            each._regex = _regex(each.pattern, directory)
+    return found
+
+
+def _regex(pattern: bytes, directory: bytes) -> re.Pattern[bytes]:
+    """What matches the paths from the top that a pattern of a directory's attribute file means."""
+    glob = globs.compiled(pattern.removeprefix(b"/").decode("latin-1"))
+    inside = glob.pattern.encode("latin-1") if glob is not None else b"(?!)"
+    anywhere = b"" if b"/" in pattern else b"(?:.*/)?"
+    return re.compile((re.escape(directory + b"/") if directory else b"") + anywhere + inside, re.DOTALL)
 
 
 def _user_attributes(repo: Repo) -> bytes | None:

@@ -2,16 +2,74 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dulwich.ignore import IgnoreFilter, IgnoreFilterManager, default_user_ignore_filter_path
+from dulwich.ignore import (
+    IgnoreFilter,
+    IgnoreFilterManager,
+    Pattern,
+    default_user_ignore_filter_path,
+    read_ignore_patterns,
+)
+from dulwich.wildmatch import MalformedPattern
 
+from pyexp import durable, globs
 from pyexp.git import config
 
 if TYPE_CHECKING:
     from pyexp.git.repo import Repo
+
+
+class _Pattern(Pattern):
+    """dulwich's pattern, matched by our own expression where dulwich's could take for ever."""
+
+    def __init__(self, pattern: bytes, ignorecase: bool) -> None:
+        super().__init__(pattern, ignorecase)
+        body = pattern[1:] if pattern.startswith(b"!") else pattern
+        self._glob = os.fsdecode(body.rstrip(b"/"))
+        found = globs.compiled(self._glob.removeprefix("/"))
+        self._own = re.compile(found.pattern, found.flags | (re.IGNORECASE if ignorecase else 0)) if found else None
+
+    def matches(self, name: bytes, is_dir: bool) -> bool:
+        return not self.is_empty and (is_dir or not self.is_directory_only) and self.match(name)
+
+    def match(self, path: bytes) -> bool:
+        shown = os.fsdecode(path.rstrip(b"/"))
+        if "/" not in self._glob:
+            shown = shown.rpartition("/")[2]
+        return self._own is not None and self._own.match(shown) is not None
+
+
+def _filter(path: str, ignorecase: bool) -> IgnoreFilter | None:
+    """The rules of a file; None for what is no file, which dulwich would wait for if it is a fifo."""
+    raw = None
+    with suppress(OSError):
+        raw = durable.read_file(path)
+    if raw is None:
+        return None
+    found = IgnoreFilter((), ignorecase, path=path)
+    for line in read_ignore_patterns(io.BytesIO(raw)):
+        if line.count(b"*") > globs.STARS:
+            with suppress(MalformedPattern):
+                found.patterns.append(_Pattern(line, ignorecase))
+        elif len(line) <= globs.MAX_PATTERN:
+            found.append_pattern(line)
+    return found
+
+
+class _Manager(IgnoreFilterManager):
+    """dulwich's, with the files read as we read files."""
+
+    def _load_path(self, path: str) -> IgnoreFilter | None:
+        if path not in self._path_filters:
+            file = os.path.join(self._top_path, path, ".gitignore")
+            # As git: a link is not followed.
+            self._path_filters[path] = None if os.path.islink(file) else _filter(file, self._ignorecase)
+        return self._path_filters[path]
 
 
 class IgnoreRules:
@@ -31,9 +89,10 @@ class IgnoreRules:
         weakest_first = [os.path.expanduser(user), os.path.join(repo.commondir, "info", "exclude")]
         filters = []
         for path in weakest_first:
-            with suppress(OSError):
-                filters.append(IgnoreFilter.from_path(path, ignorecase))
-        self._manager = IgnoreFilterManager(str(repo.require_worktree()), filters, ignorecase)
+            found = _filter(path, ignorecase)
+            if found is not None:
+                filters.append(found)
+        self._manager = _Manager(str(repo.require_worktree()), filters, ignorecase)
         self._stamps.clear()
 
     def is_ignored(self, relpath: str, is_dir: bool) -> bool:

@@ -43,7 +43,7 @@ def question(repo: Repo, url: str) -> Question:
     parts = urlsplit(url)
     host = (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
     fields = {"protocol": parts.scheme, "host": host}
-    settings = repo.config if repo.is_owned else StackedConfig(StackedConfig.default_backends())
+    settings = repo.trusted_config
     helpers: list[str] = []
     for name, value in _settings(settings, url):
         if name == "helper":

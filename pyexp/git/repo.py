@@ -113,6 +113,7 @@ class Repo:
     def forget_config(self) -> None:
         """Makes the next question about a setting read the files again."""
         self.__dict__.pop("config", None)
+        self.__dict__.pop("trusted_config", None)
         self.__dict__.pop("ignore_rules", None)
 
     @cached_property
@@ -127,6 +128,13 @@ class Repo:
         from pyexp.git import config  # seam
 
         return config.is_owned(self)
+
+    @cached_property
+    def trusted_config(self) -> StackedConfig:
+        """The settings that may say what is run here: not those of a repository that somebody else owns."""
+        from pyexp.git import config  # seam
+
+        return self.config if self.is_owned else config.load_default()
 
     # --- HEAD and revisions
 

@@ -47,7 +47,7 @@ def _client(repo: Repo, url: str, operation: str, login: tuple[str | None, str |
     username, password = login
     client, path = get_transport_and_path(
         url,
-        config=repo.config,
+        config=repo.trusted_config,
         operation=operation,
         quiet=True,
         username=username,
@@ -56,7 +56,7 @@ def _client(repo: Repo, url: str, operation: str, login: tuple[str | None, str |
     )
     if isinstance(client, SSHGitClient) and client.ssh_command == "ssh" and shutil.which("ssh") is None:
         client.ssh_vendor = _vendor(url)
-    check_transport_allowed(client, repo.config)
+    check_transport_allowed(client, repo.trusted_config)
     return client, path.encode()
 
 

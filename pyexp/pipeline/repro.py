@@ -7,9 +7,10 @@ recorded a stage whole or not at all, and running it again goes on from there.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from pyexp.errors import CorruptObject, MissingObject, PyexpError, RemoteError, StageFailed
@@ -47,7 +48,14 @@ def repro(
         whole=options.pipeline,
     )
     run = _Run(project, pipeline, graph, options, around, on_event)
-    with project.live():
+    if (
+        not options.dry
+        and sys.platform != "win32"
+        and os.geteuid() == 0
+        and (owner := os.stat(project.home.root).st_uid) != 0
+    ):
+        on_event(Note(f"this project belongs to user {owner}, and its commands run as root", "warning"))
+    with nullcontext() if options.dry else project.live():
         try:
             if options.jobs > 1:
                 _side_by_side(run, stages)

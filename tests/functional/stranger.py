@@ -80,7 +80,7 @@ class Stranger:
     def algo(self) -> str:
         return "xxh128" if self.control.name == ".pyexp" else "md5"
 
-    def run(self, *args: str, env: dict[str, str] | None = None) -> Ran:
+    def run(self, *args: str, env: dict[str, str] | None = None, umask: int | None = None) -> Ran:
         """Runs a command line; whatever it finds, it ends in time, says at most one line of error, and is no bug."""
         environment = {
             **os.environ,
@@ -88,14 +88,19 @@ class Stranger:
             "XDG_CONFIG_HOME": str(self.base / "home/.config"),
         }
         ran = self.forks.run(
-            list(args), cwd=self.root, env={**environment, **(env or {})}, timeout=SECONDS, memory=MEMORY_BYTES
+            list(args),
+            cwd=self.root,
+            env={**environment, **(env or {})},
+            timeout=SECONDS,
+            memory=MEMORY_BYTES,
+            umask=umask,
         )
-        said = f"pyexp {' '.join(args)}: exit {ran.code}\n{ran.out}{ran.err}"
+        said = f"pyexp {' '.join(args)}: exit {ran.code}\n{ran.out[-1500:]}{ran.err[-1500:]}"
         assert not ran.hung, f"hung: {said}"
         assert ran.code in CODES, said
         errors = [line for line in ran.err.split("\n") if line.startswith("ERROR: ")]
         assert len(errors) == (ran.code != 0), said
-        assert "Traceback" not in ran.err and not ran.orphans, said
+        assert "Traceback" not in ran.err and "not enough memory" not in ran.err and not ran.orphans, said
         for raw in ("\x1b]", "\u202e", "\x07"):
             assert raw not in ran.out + ran.err, f"raw control character: {said!r}"
         assert not any(line.lstrip().startswith("OWNED") for line in f"{ran.out}\n{ran.err}".split("\n")), said

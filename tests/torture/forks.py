@@ -62,8 +62,9 @@ class Forks:
         worker: Plan | None = None,
         timeout: float = 60.0,
         memory: int | None = None,
+        umask: int | None = None,
     ) -> Ran:
-        """Runs a command line, in at most so many bytes of ``memory``.
+        """Runs a command line, in at most so many bytes of ``memory``, with another umask.
 
         ``plan`` is for its own process, ``worker`` for the first worker it starts.
         """
@@ -77,6 +78,7 @@ class Forks:
             "plan": plan._replace(log=str(log))._asdict() if plan else None,
             "timeout": timeout,
             "memory": memory,
+            "umask": umask,
             "out": str(self._scratch / "out"),
             "err": str(self._scratch / "err"),
         }
@@ -151,6 +153,8 @@ def _child(request: dict[str, Any]) -> None:
         os.environ.update(request["env"])
         if request["memory"] is not None:
             resource.setrlimit(resource.RLIMIT_AS, (request["memory"], request["memory"]))
+        if request["umask"] is not None:
+            os.umask(request["umask"])
         sys.argv = ["pyexp", *request["argv"]]
         if request["plan"] is not None:
             from torture import injector

@@ -136,3 +136,18 @@ def test_has_rules_tells_where_nothing_can_be_ignored() -> None:
     found = Ignore(texts.get)
     assert [found.has_rules(path) for path in ("", "b", "d/e", "a", "a/deep", "b/c")] == [False] * 3 + [True] * 3
     assert found.has_rules("d/.git/x")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches", "not_these"),
+    [
+        ("*a*b*c", ["abc", "xaxbxc", "aabbcc", "abcabc"], ["acb", "abcd", "ab"]),
+        ("**/a/**/b*/**/c", ["a/b/c", "x/a/y/b1/z/c", "a/a/b/b/c/c", "a/x/b/y/c"], ["a/c/b", "a/b/cc", "b/a/c"]),
+        ("a*?[bc]*d", ["axbd", "aabbccd", "abbd"], ["abd", "axd"]),
+        ("x/**/*1*2*", ["x/12", "x/y/z/a1b2c"], ["x/21", "y/x/12"]),
+    ],
+)
+def test_many_stars(pattern: str, matches: list[str], not_these: list[str]) -> None:
+    rules = Ignore({"": pattern}.get)
+    assert [name for name in matches if not rules.match(name, False)] == []
+    assert [name for name in not_these if rules.match(name, False)] == []
