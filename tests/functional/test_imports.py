@@ -101,10 +101,17 @@ def outside(tmp_path: Path) -> Space:
     return Space(path)
 
 
+@pytest.fixture(autouse=True)
+def own_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the system's, where others leave theirs."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+
+
 def litter(space: Space) -> list[str]:
     """What should have gone when a command has ended."""
     found = [path.name for path in space.root.rglob("*") if path.name.startswith((".pyexp-tmp", "elsewhere-"))]
-    return [*found, *(name for name in os.listdir("/tmp") if name.startswith("pyexp-"))]
+    return [*found, *os.listdir(os.environ["TMPDIR"])]
 
 
 # -- import ----------------------------------------------------------------------------------------------------------

@@ -215,6 +215,7 @@ def test_a_strangers_repository_names_no_helper(repo: Repo, helper: Path, tmp_pa
     repo.set_config("credential.helper", "mine")
     assert credentials.Asked(repo, "https://host/").login == ("ann", "secret")
     Path(f"{helper}.get").unlink()
+    repo.forget_config()
     repo.is_owned = False
     assert credentials.Asked(repo, "https://host/").login is None
     assert not Path(f"{helper}.get").exists()
