@@ -1,4 +1,4 @@
-.PHONY: demo test torture bench lint format clean
+.PHONY: demo test torture fuzz bench lint format clean
 
 # Installs pyexp into .venv and types the tutorial's commands on the bundled example.
 demo:
@@ -12,6 +12,13 @@ test:
 # of it (docs/reliability.md). TORTURE="-e 10 add push" takes one point in ten, of some commands.
 torture:
 	cd tests && ../.venv/bin/python -m torture $(TORTURE)
+
+# Looks for bytes that crash a parser, a minute each, guided by the code they reach.
+# FUZZ="-max_total_time=10 yaml lock" takes less time, and two of them.
+fuzz:
+	test -x build/fuzz/bin/python || python3 -m venv build/fuzz
+	build/fuzz/bin/python -m pip install -q --disable-pip-version-check -e . atheris
+	build/fuzz/bin/python tests/fuzz/coverage_guided.py $(FUZZ)
 
 # Measures pyexp as users install it beside DVC (PYEXP_TEST_DVC, or dvc on the path) and the machine itself; writes
 # benchmarks/RESULTS.md.

@@ -18,7 +18,7 @@ import os
 import socket
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,8 +75,11 @@ class Queue:
             if zlib.crc32(raw[4:]) != int.from_bytes(raw[:4], "little"):
                 raise ValueError("its bytes are damaged")
             record = msgpack.unpackb(raw[4:])
+            if not isinstance(record, dict):
+                raise ValueError("it is no record")
             if record.pop("version") != VERSION:
                 return None
+            _check_types(record)
             known: dict[str, Any] = {key: value for key, value in record.items() if key in _FIELDS}
             for key in ("overrides", "targets", "copy_paths"):
                 known[key] = tuple(known.get(key, ()))
@@ -345,6 +348,31 @@ class Claim:
         directory.mkdir(parents=True, exist_ok=True)
         os.rename(self._path, directory / self._name)
         return self.task
+
+
+_TYPES: dict[type | tuple[type, ...], tuple[str, ...]] = {
+    str: ("id", "name", "commit", "baseline", "message", "phase", "error", "result"),
+    (list, tuple): ("overrides", "targets", "copy_paths"),
+    dict: ("options", "env", "owner", "metrics"),
+    (int, float): ("created", "started", "ended", "attempt", "status"),
+}
+_MAY_BE_NONE = frozenset(("message", "phase", "error", "result", "owner", "started", "ended", "status"))
+
+
+def _check_types(record: Mapping[str, Any]) -> None:
+    """Raises ValueError for a field of a wrong kind: a stranger can put a record of his own into git."""
+    for kind, names in _TYPES.items():
+        for name in names:
+            value = record.get(name)
+            if name not in record or (value is None and name in _MAY_BE_NONE):
+                continue
+            if not isinstance(value, kind):
+                raise ValueError(f"'{name}' is of a wrong kind")
+    texts = [*record.get("env", {}).values()]
+    for name in ("overrides", "targets", "copy_paths"):
+        texts += record.get(name, ())
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("something in it is no text")
 
 
 def alive(path: Path) -> bool:

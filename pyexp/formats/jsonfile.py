@@ -86,7 +86,9 @@ def _scan_value(text: str, at: int, depth: int) -> _Node:
         node.end = _scan_entries(text, at, node, depth)
     else:
         found = _ATOM.match(text, at)
-        node.end = found.end() if found else at
+        if found is None:  # nothing there: going on would stand still
+            raise ValueError(f"no value at offset {at}")
+        node.end = found.end()
     return node
 
 

@@ -361,7 +361,10 @@ def _replace(text: str, place: _Place, value: Any, style: Style) -> Splice:
 def _colon(text: str, place: _Place) -> int:
     """The offset after the colon of the place's key, or after the dash of its list."""
     if place.key is not None:
-        return text.index(":", place.key.end) + 1
+        at = text.find(":", place.key.end)
+        if at < 0:
+            raise EditError("a key without a colon cannot be edited", place.key, hint="write a colon after it")
+        return at + 1
     dash = text.rfind("\n", 0, place.node.start) + 1
     found = [m.end() for m in re.finditer(r"-(?=[ \t\r\n]|\Z)", text[dash : place.node.start])]
     return dash + found[-1] if found else place.node.start

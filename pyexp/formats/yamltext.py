@@ -342,7 +342,8 @@ def _fold_double(text: str, indent: int, column: int) -> str:
             continue
         if column + end - start <= WIDTH:
             continue
-        silent = _needs_backslash(text, start, end)
+        # A break that is not at a blank must not read as one (DVC's own writer changes such text, with a bare break).
+        silent = text[max(start, end)] != " " or _needs_backslash(text, start, end)
         out.append(text[start:end] + ("\\" if silent else "") + "\n" + " " * indent)
         start, column = max(start, end), indent
         if text[start] == " ":
