@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from io import FileIO
+from itertools import count
 from pathlib import Path
 
 # Temporary names all start with this, so that every reader can skip them and every cleaner can find them.
@@ -29,8 +30,16 @@ def temporary_name(directory: str) -> str:
     """A fresh path in ``directory`` for a file that is still being written; it tells who writes."""
     # Joined by hand: this runs for each of many small files.
     between = "" if not directory or directory.endswith(os.sep) else os.sep
-    owner = f"{os.getpid()}-{''.join(_realm())}"
-    return f"{directory}{between}{TMP_PREFIX}{owner}-{time.monotonic_ns():x}-{os.urandom(4).hex()}"
+    return f"{directory}{between}{_owned_prefix(os.getpid())}{time.monotonic_ns():x}-{next(_numbers):08x}"
+
+
+# From a place of its own in each process: a number may come back (pid namespaces that share a directory, say).
+_numbers = count(int.from_bytes(os.urandom(4), "little"))
+
+
+@cache
+def _owned_prefix(pid: int) -> str:
+    return f"{TMP_PREFIX}{pid}-{''.join(_realm())}-"
 
 
 @cache

@@ -7,7 +7,7 @@ that does the work. It must not raise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from pyexp.records import dataclass
 
@@ -61,6 +61,12 @@ class TaskEvent:
 
 Event: TypeAlias = Note | StageEvent | Output | Progress | TaskEvent
 OnEvent: TypeAlias = Callable[[Event], None]
+
+
+class Ask(Protocol):
+    """Asks the user for something, and gives the answer; what is not ``shown`` is typed unseen."""
+
+    def __call__(self, what: str, *, shown: bool = False) -> str: ...
 
 
 def null(event: Event) -> None:

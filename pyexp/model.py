@@ -9,8 +9,7 @@ from typing import Any, Literal, NamedTuple
 from pyexp.records import dataclass, field
 
 
-@dataclass(frozen=True, slots=True)
-class Oid:
+class Oid(NamedTuple):
     """A content address: the algorithm's name and the digest in hex; a directory manifest's ends in ``.dir``."""
 
     algo: str

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from pyexp import durable, mutex
 from pyexp.documents import Documents
 from pyexp.errors import FormatError, NoGitRepo, NotAProject, PyexpError
-from pyexp.events import Note, OnEvent, null
+from pyexp.events import Ask, Note, OnEvent, null
 from pyexp.formats import config as config_format
 from pyexp.formats.config import Config
 from pyexp.formats.ignore import Ignore
@@ -92,7 +92,7 @@ class Project:
         self.user_config = dict(user_config or {})
         self._statcache_path = statcache
         # Asks the user for a secret, by its name; None where nobody can answer.
-        self.ask: Callable[[str], str] | None = None
+        self.ask: Ask | None = None
         self._stores: dict[str, LocalStore] = {}
         self._lock_holder: int | None = None
         # Temporary files that were seen on the way; whoever takes the lock to write removes what dead processes left.
@@ -199,9 +199,11 @@ class Project:
         from pyexp.git import repo  # seam: a command that needs no git must not pay for it
 
         try:
-            return repo.discover(self.root)
+            found = repo.discover(self.root)
         except NoGitRepo:
             return None
+        found.ask = self.ask
+        return found
 
     def require_git(self) -> Repo:
         """The git repository; raises NoGitRepo when there is none."""
@@ -310,6 +312,9 @@ class Project:
 
     def ignored_below(self, relpath: str) -> Callable[[str, bool], bool] | None:
         """The .dvcignore rules for paths below a directory, in the form ``objects.build`` takes; None when none apply."""
+        # Rules of its own, or further below, are refused where they are found.
+        if not self.ignore.has_rules(relpath.rpartition("/")[0]):
+            return None
         match = self.ignore.match
         prefix = f"{relpath}/" if relpath else ""
         return lambda below, is_dir: match(prefix + below, is_dir)
@@ -329,18 +334,21 @@ class Project:
 
         path = self.scratch and self.control / self.kind.lock
         with mutex.locked(path, timeout=timeout, what="the project's lock", on_wait=waiting):
-            durable.remove_left_behind(self.litter)
-            self.litter.clear()
+            self.tidy()
             self._lock_holder = get_ident()
             try:
                 yield
             finally:
                 self._lock_holder = None
 
+    def tidy(self) -> None:
+        """Removes the temporary files of dead processes that were found on the way."""
+        durable.remove_left_behind(self.litter, ours=True)
+        self.litter.clear()
+
     def sweep(self) -> None:
         """Removes what dead processes were writing where pyexp keeps its own things, objects excepted."""
-        durable.remove_left_behind(self.litter)
-        self.litter.clear()
+        self.tidy()
         durable.remove_litter(str(self.control))
         workspaces = str(self.scratch / "work")
         for top in (self.scratch, self.cache_dir / "runs"):

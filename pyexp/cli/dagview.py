@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from pyexp.model import StageSpec
 from pyexp.pipeline.load import Pipeline
 from pyexp.pipeline.plan import Graph
 
@@ -34,9 +35,16 @@ def outputs(pipeline: Pipeline, graph: Graph, chosen: Sequence[str]) -> tuple[li
         for need in graph.upstream[address]
         if need in inside
         for source in made[need]
+        if _is_read(source, pipeline.stages[address])
         for target in made[address]
     ]
     return [path for address in chosen for path in made[address]], list(dict.fromkeys(edges))
+
+
+def _is_read(out: str, stage: StageSpec) -> bool:
+    """Whether a stage depends on an output, on something in it, or on a directory that it is in."""
+    deps = [stage.relpath(dep) for dep in stage.deps]
+    return any(dep == out or dep.startswith(f"{out}/") or out.startswith(f"{dep}/") for dep in deps)
 
 
 def dot(nodes: Iterable[str], edges: Iterable[Edge]) -> str:
@@ -58,13 +66,41 @@ def mermaid(nodes: Sequence[str], edges: Iterable[Edge]) -> str:
 
 
 def boxes(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
+    """The drawings of all parts that are not joined to each other, one below the other, as DVC has them."""
+    drawn = []
+    for part in _parts(nodes, edges):
+        inside = set(part)
+        drawn.append(_boxes(part, [edge for edge in edges if edge[0] in inside]))
+    return "\n".join(drawn)
+
+
+def _parts(nodes: Sequence[str], edges: Sequence[Edge]) -> list[list[str]]:
+    """The connected parts of a graph, each in the order of ``nodes``."""
+    joined: dict[str, set[str]] = {node: set() for node in nodes}
+    for source, target in edges:
+        joined[source].add(target)
+        joined[target].add(source)
+    seen: set[str] = set()
+    parts = []
+    for node in nodes:
+        if node in seen:
+            continue
+        part, waiting = {node}, [node]
+        while waiting:
+            fresh = joined[waiting.pop()] - part
+            part |= fresh
+            waiting.extend(fresh)
+        seen |= part
+        parts.append([other for other in nodes if other in part])
+    return parts
+
+
+def _boxes(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
     """Layers of boxes from top to bottom, joined by lines of ``*``.
 
     Each node stands one layer below the lowest node it needs (longest path layering); within a layer nodes are put
     near the middle of those they are joined to; an edge that spans layers keeps a column free in each.
     """
-    if not nodes:
-        return ""
     layer = _layers(nodes, edges)
     rows: list[list[str]] = [[] for _ in range(max(layer.values()) + 1)]
     labels: dict[str, str | None] = {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from pyexp.cli import tables
 from pyexp.cli.console import Console
-from pyexp.cli.opening import opened
+from pyexp.cli.opening import Opened, opened
 from pyexp.cli.shared_options import positive
 from pyexp.errors import UsageError
 from pyexp.model import StageSpec
@@ -19,11 +20,16 @@ from pyexp.pipeline.plan import Reason
 
 
 def add_add(parser: ArgumentParser) -> None:
-    parser.add_argument("targets", nargs="+", help="files or directories")
+    parser.add_argument("targets", nargs="+", help="files or directories; with -o or --to-remote a URL, too")
     parser.add_argument("--no-commit", action="store_true", help="do not put the data into the cache")
     parser.add_argument("--glob", action="store_true", help="targets are patterns")
-    parser.add_argument("-o", "--out", metavar="PATH", help="copy the target there and track the copy")
-    parser.add_argument("-f", "--force", action="store_true", help="with --out: replace what is there")
+    parser.add_argument("-o", "--out", metavar="PATH", help="bring the target there and track it")
+    parser.add_argument("--to-remote", action="store_true", help="send the data to a remote; none of it is kept here")
+    parser.add_argument("-r", "--remote", metavar="NAME", help="with --to-remote: which (default: core.remote)")
+    parser.add_argument(
+        "--remote-jobs", type=positive, metavar="N", help="with --to-remote: how many objects at a time"
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="with -o or --to-remote: replace what is there")
     parser.add_argument(
         "--no-relink", action="store_true", help="leave the files as they are, not as links to the cache"
     )
@@ -33,20 +39,41 @@ def add_add(parser: ArgumentParser) -> None:
 def _add(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         targets = _globbed(args.targets, args.cwd) if args.glob else args.targets
-        files = data.add(
-            where.project,
-            targets,
-            cwd=where.cwd,
-            commit=not args.no_commit,
-            out=args.out,
-            force=args.force,
-            relink=not args.no_relink,
-            on_event=console.event,
-        )
+        files: Sequence[str]
+        if args.out is not None or args.to_remote:
+            files = _brought(where, targets, args, console)
+        elif args.remote is not None or args.remote_jobs is not None:
+            raise UsageError("--remote and --remote-jobs go with --to-remote")
+        else:
+            files = data.add(
+                where.project,
+                targets,
+                cwd=where.cwd,
+                commit=not args.no_commit,
+                relink=not args.no_relink,
+                on_event=console.event,
+            )
         in_git = where.project.git is not None
     if in_git and files:
         hint_git(console, files, where.cwd)
     return 0
+
+
+def _brought(where: Opened, targets: Sequence[str], args: Namespace, console: Console) -> Sequence[str]:
+    option = "--out" if args.out is not None else "--to-remote"
+    if len(targets) != 1:
+        raise UsageError(f"{option} is for one file or directory at a time", hint="add them one by one")
+    if args.no_commit:
+        raise UsageError(
+            f"{option} does not go with --no-commit", hint="the data passes through the cache, or a remote"
+        )
+    if not args.to_remote and (args.remote is not None or args.remote_jobs is not None):
+        raise UsageError("--remote and --remote-jobs go with --to-remote")
+    from pyexp.pipeline import bringing  # addresses and transfers: only data from outside pays for them
+
+    how = bringing.How(to_remote=args.to_remote, remote=args.remote, force=args.force, jobs=args.remote_jobs)
+    made = bringing.add(where.project, targets[0], args.out, cwd=where.cwd, how=how, on_event=console.event)
+    return made.for_git
 
 
 def _globbed(patterns: Sequence[str], cwd: str) -> list[str]:
@@ -150,6 +177,7 @@ def add_status(parser: ArgumentParser) -> None:
     parser.add_argument("-d", "--with-deps", action="store_true", help="what the targets need, too")
     parser.add_argument("-R", "--recursive", action="store_true", help="everything in the named directories")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--no-updates", action="store_true", help="do not ask whether there is newer data to import")
     parser.add_argument("-c", "--cloud", action="store_true", help="compare the cache with a remote instead")
     scope = parser.add_argument_group("with --cloud")
     scope.add_argument("-a", "--all-branches", action="store_true", help="data of all branches, too")
@@ -167,6 +195,8 @@ _CLOUD = ("remote", "jobs", "all_branches", "all_tags", "all_commits", "all_expe
 def _status(args: Namespace, console: Console) -> int:
     # DVC takes -r, -a, -T and -A for --cloud, too.
     if args.cloud or any(getattr(args, name) for name in _CLOUD):
+        if args.no_updates:
+            raise UsageError("--no-updates goes with no option that asks a remote", hint="leave it out")
         from pyexp.cli import share  # only a look at a remote pays for it
 
         return share.status(args, console)
@@ -177,6 +207,7 @@ def _status(args: Namespace, console: Console) -> int:
             cwd=where.cwd,
             with_deps=args.with_deps,
             recursive=args.recursive,
+            updates=not args.no_updates,
             on_event=console.event,
         )
         tracked = bool(found) or bool(open_workspace(where.project).stages)
@@ -184,10 +215,7 @@ def _status(args: Namespace, console: Console) -> int:
         if not console.quiet:
             console.out(
                 tables.to_json(
-                    {
-                        seen_from(stage.address, where.cwd): _groups(stage, reasons, where.cwd)
-                        for stage, reasons in found
-                    }
+                    {seen_from(stage.address, where.cwd): _groups(stage, reasons, where) for stage, reasons in found}
                 )
             )
     elif not tracked:
@@ -195,18 +223,16 @@ def _status(args: Namespace, console: Console) -> int:
     elif not found:
         console.info("Data and pipelines are up to date.")
     elif not console.quiet:
-        console.out("\n".join(_lines(stage, reasons, where.cwd) for stage, reasons in found))
+        console.out("\n".join(_lines(stage, reasons, where) for stage, reasons in found))
     return 1 if console.quiet and found else 0
 
 
-def _groups(stage: StageSpec, reasons: Sequence[Reason], cwd: str) -> list[object]:
-    """A stage's reasons as ``status --json`` has them (FORMATS.md §3.8), with paths as seen from ``cwd``."""
+def _groups(stage: StageSpec, reasons: Sequence[Reason], where: Opened) -> list[object]:
+    """A stage's reasons as ``status --json`` has them (FORMATS.md §3.8), with paths as seen from where the user is."""
     groups: dict[str, dict[str, object]] = {}
     words: list[object] = []
     for reason in reasons:
-        # Where an import came from is told as its file has it.
-        is_path = reason.word != "update available"
-        path = path_from(stage.relpath(reason.path), cwd) if is_path else reason.path
+        path = _shown_path(stage, reason, where)
         if reason.group in ("command", "always"):
             words.append(reason.word)
         elif reason.key:
@@ -218,9 +244,18 @@ def _groups(stage: StageSpec, reasons: Sequence[Reason], cwd: str) -> list[objec
     return [*({name: entries} for name, entries in groups.items()), *words]
 
 
-def _lines(stage: StageSpec, reasons: Sequence[Reason], cwd: str) -> str:
-    lines = [f"{printable(seen_from(stage.address, cwd))}:"]
-    for group in _groups(stage, reasons, cwd):
+def _shown_path(stage: StageSpec, reason: Reason, where: Opened) -> str:
+    if reason.word == "update available":  # where an import came from is told as its file has it
+        return reason.path
+    relpath = stage.relpath(reason.path)
+    if relpath.startswith("../"):  # outside the project: in full, as DVC has it
+        return os.path.normpath(where.project.path(relpath))
+    return path_from(relpath, where.cwd)
+
+
+def _lines(stage: StageSpec, reasons: Sequence[Reason], where: Opened) -> str:
+    lines = [f"{printable(seen_from(stage.address, where.cwd))}:"]
+    for group in _groups(stage, reasons, where):
         if not isinstance(group, dict):
             lines.append(f"\t{group}")
             continue

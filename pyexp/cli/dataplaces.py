@@ -12,7 +12,7 @@ from pyexp import project as projects
 from pyexp.cli import tables
 from pyexp.cli.console import Console
 from pyexp.cli.data import hint_git
-from pyexp.cli.opening import opened, user_config
+from pyexp.cli.opening import opened, user
 from pyexp.cli.shared_options import add_settings, settings
 from pyexp.errors import PyexpError, UsageError
 from pyexp.paths import printable
@@ -94,7 +94,7 @@ def _list(args: Namespace, console: Console) -> int:
         rev=args.rev,
         choice=Choice(args.recursive or args.tree, args.level, args.tree, args.dvc_only, args.size or args.json),
         settings=settings(args),
-        user_config=user_config(),
+        user=user(),
         on_event=console.event,
     )
     if args.json:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyexp.cli import tables
 from pyexp.cli.console import Console
 from pyexp.cli.opening import opened
-from pyexp.errors import GitError
+from pyexp.errors import GitError, UsageError
 from pyexp.experiments import names
 from pyexp.paths import printable
 from pyexp.pipeline import datastatus
 from pyexp.pipeline.datastatus import Change, Changes, Item
+
+if TYPE_CHECKING:
+    from pyexp.pipeline.remotestatus import Asking
 
 # -- data status -----------------------------------------------------------------------------------------------------
 
@@ -31,6 +34,11 @@ def add_data_status(parser: ArgumentParser) -> None:
         default="no",
         help="list the files git does not know, too",
     )
+    parser.add_argument("--not-in-remote", action="store_true", help="list what is not on the remote, too")
+    parser.add_argument("-r", "--remote", metavar="NAME", help="which remote that is (default: core.remote)")
+    parser.add_argument(
+        "--no-remote-refresh", action="store_true", help="do not ask the remote; what --not-in-remote last saw counts"
+    )
     parser.set_defaults(run=_data_status)
 
 
@@ -43,6 +51,7 @@ def _data_status(args: Namespace, console: Console) -> int:
             granular=args.granular,
             untracked=args.untracked_files == "all",
             git=not args.json,
+            asking=_asking(args),
         )
     if console.quiet:
         return 0
@@ -51,10 +60,21 @@ def _data_status(args: Namespace, console: Console) -> int:
     return 0
 
 
+def _asking(args: Namespace) -> Asking | None:
+    if not args.not_in_remote:
+        if args.remote is not None or args.no_remote_refresh:
+            raise UsageError("-r and --no-remote-refresh go with --not-in-remote")
+        return None
+    from pyexp.pipeline.remotestatus import Asking  # only who asks remotes pays for it
+
+    return Asking(args.remote, refresh=not args.no_remote_refresh)
+
+
 def _status_groups(found: datastatus.Status, *, unchanged: bool) -> dict[str, Any]:
     """As ``data status --json`` has it; groups with nothing in them are left out."""
     groups: dict[str, Any] = {
         "not_in_cache": [_shown(path, item) for path, item in found.not_in_cache],
+        "not_in_remote": [_shown(path, item) for path, item in found.not_in_remote],
         "committed": _changes(found.committed),
         "uncommitted": _changes(found.uncommitted),
         "untracked": list(found.untracked),
@@ -88,6 +108,7 @@ def _shown(path: str, item: Item | None) -> str:
 
 _TITLES = {
     "not_in_cache": ("Not in cache", ('use "pyexp pull <file>..." to fetch them from a remote',)),
+    "not_in_remote": ("Not in remote", ('use "pyexp push <file>..." to upload them',)),
     "committed": ("DVC committed changes", ("git commit the corresponding dvc files to update the repo",)),
     "uncommitted": (
         "DVC uncommitted changes",

@@ -15,6 +15,7 @@ from pyexp.cli.shared_options import positive, share_new
 from pyexp.errors import UsageError
 from pyexp.events import Event, log_line
 from pyexp.experiments import capture, run
+from pyexp.experiments.taskqueue import log_path
 from pyexp.formats import override
 from pyexp.pipeline import repro
 
@@ -182,7 +183,7 @@ class _Log:
             self._file.close()
 
     def named(self, name: str) -> None:
-        path = run.log_path(self._where.project, f"here-{name}")
+        path = log_path(self._where.project, f"here-{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = durable.open_log(path)
         self._copy(f"Reproducing experiment '{name}'\n".encode())

@@ -85,7 +85,8 @@ def _show(args: Namespace, console: Console) -> int:
     )
     for one in found:
         for kind, message in one.row.errors.values():
-            console.warn(f"{one.name or one.rev[:7]}: {message}") if kind else None
+            rev = one.rev if one.rev == collect.WORKSPACE else one.rev[:7]
+            console.warn(f"{one.name or rev}: {message}") if kind else None
     built = table.build(found, choice)
     if args.csv:
         sys.stdout.write(render.show_csv(built, precision=args.precision))

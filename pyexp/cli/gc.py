@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 
 from pyexp.cli.console import Console, size
 from pyexp.cli.opening import opened
@@ -42,33 +43,45 @@ def _gc(args: Namespace, console: Console) -> int:
         raise UsageError("-r and -j go with --cloud or --not-in-remote")
     with opened(args) as where:
         kept = _only_here(where.project, args)
-        planned = manage.gc_cache(where.project, scope, dry=True, also_keep=kept)
-        there = _there(where.project, scope, args, console, dry=True)
-        cached = _told(sum(one.count for one in planned.values()), sum(one.size_bytes for one in planned.values()))
-        if args.dry:
-            console.info(f"Would remove {cached} from the cache.")
-            if there is not None:
-                console.info(f"Would remove {_told(there.count, there.size_bytes)} from the remote.")
-            return 0
-        count = sum(one.count for one in planned.values())
-        places = f"{cached} from the cache"
-        if there is not None:
-            places += f" and {_told(there.count, there.size_bytes)} from the remote, for everybody who uses it,"
-        question = f"This removes {places} that nothing in the scope needs. Go on?"
-        dangerous = there is not None and there.count > 0
-        if (count or dangerous) and not args.force and not console.confirm(question, default=not dangerous):
-            return 1
-        manage.gc_cache(where.project, scope, also_keep=kept)
+        if args.dry or not args.force:  # who does not ask need not look twice
+            planned = _sum(manage.gc_cache(where.project, scope, dry=True, also_keep=kept).values())
+            there = _there(where.project, scope, args, console, dry=True)
+            if args.dry:
+                console.info(f"Would remove {_told(planned)} from the cache.")
+                if there is not None:
+                    console.info(f"Would remove {_told(there)} from the remote.")
+                return 0
+            if not _confirmed(planned, there, console):
+                return 1
+        here = _sum(manage.gc_cache(where.project, scope, also_keep=kept).values())
         there = _there(where.project, scope, args, console, dry=False)
-    console.info(f"Removed {cached} from the cache." if count else "No unused objects in the cache.")
+    console.info(f"Removed {_told(here)} from the cache." if here.count else "No unused objects in the cache.")
     if there is not None:
-        told = f"Removed {_told(there.count, there.size_bytes)} from the remote."
+        told = f"Removed {_told(there)} from the remote."
         console.info(told if there.count else "No unused objects on the remote.")
     return 0
 
 
-def _told(count: int, size_bytes: int) -> str:
-    return f"{count} object{'s' if count != 1 else ''} ({size(size_bytes)})"
+def _confirmed(planned: Garbage, there: Garbage | None, console: Console) -> bool:
+    places = f"{_told(planned)} from the cache"
+    if there is not None:
+        places += f" and {_told(there)} from the remote, for everybody who uses it,"
+    dangerous = there is not None and there.count > 0
+    if not (planned.count or dangerous):
+        return True
+    question = f"This removes {places} that nothing in the scope needs. Go on?"
+    return console.confirm(question, default=not dangerous)
+
+
+def _sum(parts: Iterable[Garbage]) -> Garbage:
+    count = size_bytes = 0
+    for part in parts:
+        count, size_bytes = count + part.count, size_bytes + part.size_bytes
+    return Garbage(count, size_bytes)
+
+
+def _told(what: Garbage) -> str:
+    return f"{what.count} object{'s' if what.count != 1 else ''} ({size(what.size_bytes)})"
 
 
 def _only_here(project: Project, args: Namespace) -> dict[str, set[str]] | None:

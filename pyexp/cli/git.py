@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pyexp.cli.console import Console
+from pyexp.cli.opening import asker
 from pyexp.errors import BadRevision, PyexpError, UsageError
 from pyexp.git import repo as repos
 from pyexp.git import user
@@ -41,6 +42,7 @@ def _repo(args: Namespace) -> Iterator[Repo]:
     with repos.discover(Path(args.cwd)) as found:
         if found.worktree is None:
             raise PyexpError(f"{found.gitdir} has no work tree", hint="clone it: pyexp git clone URL DIRECTORY")
+        found.ask = asker()
         began = time.time()
         try:
             yield found
@@ -96,7 +98,7 @@ def _clone(args: Namespace, console: Console) -> int:
     url = args.url
     if "://" not in url and os.path.exists(os.path.join(args.cwd, url)):
         url = os.path.abspath(os.path.join(args.cwd, url))
-    user.clone(url, Path(args.cwd, name), depth=args.depth).close()
+    user.clone(url, Path(args.cwd, name), depth=args.depth, ask=asker()).close()
     console.info(f"Cloned into '{name}'.")
     return 0
 

@@ -1,18 +1,20 @@
-"""``import``, ``import-url``, ``update``, ``get``, ``get-url``, ``list-url`` and ``du``: data from elsewhere."""
+"""``import``, ``import-url``, ``update``, ``get``, ``artifacts get``, ``get-url``, ``list-url`` and ``du``: data from elsewhere."""
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 
 from pyexp import project as projects
 from pyexp.cli import dataplaces
 from pyexp.cli.console import Console
 from pyexp.cli.data import hint_git
-from pyexp.cli.opening import Opened, opened, user_config
+from pyexp.cli.opening import Opened, opened, user, user_config
 from pyexp.cli.shared_options import add_settings, pairs, positive, settings
 from pyexp.errors import NotAProject, UsageError
 from pyexp.paths import printable
-from pyexp.pipeline import addresses, getting, imports
+from pyexp.pipeline import addresses, artifacts, getting, imports
+from pyexp.pipeline.bringing import How, Tracked
 from pyexp.pipeline.listing import Listed
 from pyexp.project import Project
 
@@ -31,8 +33,8 @@ def _add_import(parser: ArgumentParser) -> None:
     _add_transfer(parser)
 
 
-def _how(args: Namespace) -> imports.How:
-    return imports.How(
+def _how(args: Namespace) -> How:
+    return How(
         exec=not getattr(args, "no_exec", False),
         download=not args.no_download,
         to_remote=getattr(args, "to_remote", False),
@@ -69,7 +71,7 @@ def _import(args: Namespace, console: Console) -> int:
     return 0
 
 
-def _told(where: Opened, made: imports.Imported, console: Console) -> None:
+def _told(where: Opened, made: Tracked, console: Console) -> None:
     console.info(f"Imported: {printable(made.file)}")
     if where.project.git is not None:
         hint_git(console, made.for_git, where.cwd)
@@ -146,21 +148,23 @@ def _update(args: Namespace, console: Console) -> int:
 def add_get(parser: ArgumentParser) -> None:
     parser.add_argument("url", help="a repository: a path, or a URL of git")
     parser.add_argument("path", help="a file or directory of it: of git, or tracked data")
-    parser.add_argument("-o", "--out", metavar="PATH", help="where it goes (default: here, by its name)")
     parser.add_argument("--rev", metavar="REV", help="a commit, branch, tag or experiment")
+    _add_getting(parser)
+    parser.set_defaults(run=_get)
+
+
+def _add_getting(parser: ArgumentParser) -> None:
+    parser.add_argument("-o", "--out", metavar="PATH", help="where it goes (default: here, by its name)")
     parser.add_argument("--show-url", action="store_true", help="only print where the data is stored")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite files that are there")
     _add_transfer(parser)
     add_settings(parser)
-    parser.set_defaults(run=_get)
 
 
 def _get(args: Namespace, console: Console) -> int:
     if args.show_url:
         console.out(
-            getting.location(
-                args.url, args.path, cwd=args.cwd, rev=args.rev, settings=settings(args), user_config=user_config()
-            )
+            getting.location(args.url, args.path, cwd=args.cwd, rev=args.rev, settings=settings(args), user=user())
         )
         return 0
     getting.get(
@@ -171,10 +175,43 @@ def _get(args: Namespace, console: Console) -> int:
         rev=args.rev,
         force=args.force,
         settings=settings(args),
-        user_config=user_config(),
+        user=user(),
         jobs=args.jobs,
         on_event=console.event,
     )
+    return 0
+
+
+def add_artifacts_get(parser: ArgumentParser) -> None:
+    parser.add_argument("url", help="a repository: a path, or a URL of git")
+    parser.add_argument("name", help="an artifact of its dvc.yaml, or DIRECTORY:NAME of another dvc.yaml")
+    parser.add_argument(
+        "--rev", metavar="VERSION", help="a version: v1.2.3 is the tag NAME@v1.2.3 (default: the latest)"
+    )
+    parser.add_argument("--stage", metavar="STAGE", help="the version in that stage: of the last tag NAME#STAGE#N")
+    _add_getting(parser)
+    parser.set_defaults(run=_artifacts_get)
+
+
+def _artifacts_get(args: Namespace, console: Console) -> int:
+    wanted = artifacts.asked(args.name, args.rev, args.stage)
+    given = settings(args)
+    if args.show_url:
+        console.out(getting.location_of_artifact(args.url, wanted, cwd=args.cwd, settings=given, user=user()))
+        return 0
+    target, count = getting.get_artifact(
+        args.url,
+        wanted,
+        cwd=args.cwd,
+        out=args.out,
+        force=args.force,
+        settings=given,
+        user=user(),
+        jobs=args.jobs,
+        on_event=console.event,
+    )
+    shown = printable(os.path.relpath(target, args.cwd))
+    console.info(f"Downloaded {count} file{'s' if count != 1 else ''} to '{shown}'")
     return 0
 
 
@@ -271,7 +308,7 @@ def _du(args: Namespace, console: Console) -> int:
         cwd=args.cwd,
         rev=args.rev,
         settings=settings(args),
-        user_config=user_config(),
+        user=user(),
         on_event=console.event,
     )
     path = args.path.rstrip("/")
@@ -289,6 +326,7 @@ COMMANDS = {
     "import-url": add_import_url,
     "update": add_update,
     "get": add_get,
+    "artifacts get": add_artifacts_get,
     "get-url": add_get_url,
     "list-url": add_list_url,
     "du": add_du,

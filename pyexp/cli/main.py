@@ -43,6 +43,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "import-url": ("imports", "bring data from a URL, and track it"),
     "update": ("imports", "bring imported data up to date"),
     "get": ("imports", "copy data or files from another repository"),
+    "artifacts get": ("imports", "copy an artifact of a model registry from another repository"),
     "get-url": ("imports", "copy data from a URL"),
     "list-url": ("imports", "list what is at a URL"),
     "du": ("imports", "show how large a project's files and data are"),
@@ -110,6 +111,7 @@ GROUPS = {
     "remote": "say where data is shared",
     "data": "look at tracked data",
     "cache": "look after the cache",
+    "artifacts": "get artifacts of model registries",
 }
 
 _GLOBAL = """options:

@@ -145,6 +145,9 @@ def _metrics_show(args: Namespace, console: Console) -> int:
         rows = {"": collect.workspace_row(where.project)}
         if args.all_branches or args.all_tags or args.all_commits:
             rows = {collect.WORKSPACE: rows[""], **_of_revisions(where, args)}
+            branch = rows.get(where.project.require_git().head().branch or "")
+            if branch is not None and branch.metrics == rows[collect.WORKSPACE].metrics:
+                del rows[collect.WORKSPACE]  # as DVC: the branch one is on says it already
         rows = dict(zip(rows, _narrowed(where, list(rows.values()), args, "metrics"), strict=True))
     _warn_of_errors(console, rows.values())
     if args.json:

@@ -6,12 +6,17 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pyexp import durable, project
+from pyexp.events import Ask
 from pyexp.project import Project
 from pyexp.records import dataclass
+
+if TYPE_CHECKING:
+    from pyexp.pipeline.origins import User
 
 # Commands that write nothing but state of ours that may be lost.
 LOOKS = frozenset(
@@ -58,26 +63,35 @@ def user_config() -> dict[str, str]:
     return texts
 
 
-def _asker() -> Callable[[str], str]:
-    """Asks on the terminal, without showing what is typed, and the same thing only once."""
+def asker() -> Ask | None:
+    """Asks on the terminal, and the same thing only once; None where there is no terminal."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return None
     answers: dict[str, str] = {}
 
-    def ask(what: str) -> str:
+    def ask(what: str, *, shown: bool = False) -> str:
         if what not in answers:
             import getpass  # seldom needed
 
-            answers[what] = getpass.getpass(f"{what[0].upper()}{what[1:]}: ")
+            prompt = f"{what[0].upper()}{what[1:]}: "
+            answers[what] = input(prompt) if shown else getpass.getpass(prompt)
         return answers[what]
 
     return ask
+
+
+def user() -> User:
+    """Who looks at another repository."""
+    from pyexp.pipeline.origins import User  # only commands that look elsewhere pay for it
+
+    return User(user_config(), asker())
 
 
 @contextmanager
 def opened(args: Namespace) -> Iterator[Opened]:
     """The project around the current directory, closed afterwards; raises NotAProject."""
     found = project.find(args.cwd, user_config=user_config())
-    if sys.stdin is not None and sys.stdin.isatty():
-        found.ask = _asker()
+    found.ask = asker()
     began = time.time()
     try:
         cwd = os.path.relpath(args.cwd, found.root)

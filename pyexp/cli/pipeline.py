@@ -16,6 +16,7 @@ from pyexp.model import OutSpec, ParamSpec, StageSpec
 from pyexp.paths import printable
 from pyexp.pipeline import plan, record, repro
 from pyexp.pipeline.load import PIPELINE_FILE, Pipeline, open_workspace, resolve
+from pyexp.records import replace
 
 
 def add_repro(parser: ArgumentParser) -> None:
@@ -168,7 +169,10 @@ def _stage_list(args: Namespace, console: Console) -> int:
         options = repro.Options(
             targets=tuple(args.targets), cwd=where.cwd, all_pipelines=args.all, recursive=args.recursive
         )
-        found = [pipeline.stages[address] for address in repro.chosen(pipeline, options)]
+        # By file, as they are written there.
+        place = {address: number for number, address in enumerate(pipeline.stages)}
+        found = [pipeline.stages[address] for address in sorted(repro.chosen(pipeline, options), key=place.__getitem__)]
+        found.sort(key=lambda spec: spec.file)
     names = [printable(spec.name if spec.name and spec.file == _own(where) else spec.address) for spec in found]
     width = max(map(len, names), default=0)
     for name, spec in zip(names, found):
@@ -248,13 +252,16 @@ def _set_frozen(args: Namespace, console: Console, frozen: bool) -> int:
         for target in args.targets:
             for named in resolve(pipeline, target, where.cwd, outs=False):
                 spec = pipeline.stages[named.stage]
+                files[spec.file] = None
+                if spec.is_import:  # repro and status look for newer data of one that is not frozen
+                    record.write(where.project, [(replace(spec, frozen=frozen), pipeline.lock(named.stage))])
+                    continue
                 if spec.name is None:
                     raise PyexpError(f"'{spec.file}' is data, which is never run", hint="freeze the stages that use it")
                 with where.project.lock(console.event):
                     text = where.project.read_text(spec.file) or ""
                     name = spec.name.partition("@")[0]
                     where.project.write_text(spec.file, dvcyaml.set_flag(text, spec.file, name, "frozen", frozen))
-                files[spec.file] = None
         if where.project.git is not None:
             hint_git(console, list(files), where.cwd)
     return 0

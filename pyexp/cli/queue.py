@@ -15,7 +15,7 @@ from pyexp.cli.opening import opened
 from pyexp.cli.shared_options import positive
 from pyexp.errors import ExperimentError, UsageError
 from pyexp.experiments import detached, executors, run
-from pyexp.experiments.taskqueue import Queue, State
+from pyexp.experiments.taskqueue import Queue, State, log_path
 from pyexp.objects.hashes import open_regular
 from pyexp.records import asdict
 
@@ -62,7 +62,7 @@ def _logs(args: Namespace, console: Console) -> int:
         raise UsageError(f"unknown encoding '{args.encoding}'", hint="for instance: utf-8, latin-1") from None
     with opened(args) as where:
         queue = Queue(where.project)
-        here = run.log_path(where.project, f"here-{args.task}")
+        here = log_path(where.project, f"here-{args.task}")
         try:
             state, task = queue.find(args.task)
         except ExperimentError:
@@ -70,7 +70,7 @@ def _logs(args: Namespace, console: Console) -> int:
                 raise
             sys.stdout.write((durable.read_file(here) or b"").decode(args.encoding, "replace"))
             return 0
-        path = run.log_path(where.project, task.id)
+        path = log_path(where.project, task.id)
         if not path.exists() and not args.follow:
             raise ExperimentError(
                 f"'{args.task}' has no output yet, it is {LABELS[state].lower()}",

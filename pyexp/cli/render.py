@@ -32,8 +32,7 @@ def show_cells(
     found: Table, *, timestamps: bool = True, sha_only: bool = False, precision: int = PRECISION
 ) -> tuple[list[str], list[list[str]]]:
     """Head and cells of the table; State and Executor only where an experiment has one."""
-    states = any(line.experiment is not None and line.experiment.state for line in found.lines)
-    executors = any(line.experiment is not None and line.experiment.executor for line in found.lines)
+    states, executors = _queued_columns(found)
     head = ["Experiment", *(["Created"] if timestamps else [])]
     head += [*(["State"] if states else []), *(["Executor"] if executors else [])]
     head += [printable(column.name) for column in found.columns]
@@ -49,6 +48,12 @@ def show_cells(
             cells.append((exp.executor if exp is not None else None) or FILL)
         rows.append(cells + [number(value, precision) for value in line.cells])
     return head, rows
+
+
+def _queued_columns(found: Table) -> tuple[bool, bool]:
+    """Whether any line has a state, and any an executor: else there are no such columns."""
+    experiments = [line.experiment for line in found.lines if line.experiment is not None]
+    return any(exp.state for exp in experiments), any(exp.executor for exp in experiments)
 
 
 def show_box(head: Sequence[str], rows: Sequence[Sequence[str]], found: Table) -> str:
@@ -77,7 +82,9 @@ def show_csv(found: Table, *, precision: int | None) -> str:
     import csv
     import io
 
-    head = ["Experiment", "rev", "typ", "Created", "parent", "State", "Executor"]
+    states, executors = _queued_columns(found)
+    head = ["Experiment", "rev", "typ", "Created", "parent"]
+    head += [*(["State"] if states else []), *(["Executor"] if executors else [])]
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(head + [column.name for column in found.columns])
@@ -95,8 +102,8 @@ def show_csv(found: Table, *, precision: int | None) -> str:
                 typ,
                 "" if when is None else iso(when),
                 "",
-                (exp.state if exp is not None else None) or "",
-                (exp.executor if exp is not None else None) or "",
+                *([(exp.state if exp is not None else None) or ""] if states else []),
+                *([(exp.executor if exp is not None else None) or ""] if executors else []),
                 *(_csv_cell(value, precision) for value in line.cells),
             ]
         )
@@ -212,7 +219,8 @@ def change_rows(
     for change in changes:
         cells = [printable(change.path), printable(change.name), shown(change.old), shown(change.new)]
         if with_diff:
-            lacking = change.old is MISSING or change.new is MISSING
+            # As DVC: exp diff has one word for all that has no difference, metrics diff leaves a missing side empty.
+            lacking = decimals and (change.old is MISSING or change.new is MISSING)
             cells.append(shown(change.diff) if change.diff is not None else FILL if lacking else "diff not supported")
         rows.append(cells)
     return rows

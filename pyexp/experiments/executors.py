@@ -25,7 +25,7 @@ from pyexp import project as projects
 from pyexp.errors import Locked, PyexpError, StageFailed, UsageError
 from pyexp.events import Event, Note, OnEvent, StageEvent, TaskEvent, log_line, null
 from pyexp.experiments import collect, run
-from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, Claim, Queue, Worker
+from pyexp.experiments.taskqueue import ORDER_FINISH, ORDER_KILL, ORDER_STOP, TASK_REFS, Claim, Queue, Worker, log_path
 from pyexp.git import refs
 from pyexp.pipeline import command, repro
 from pyexp.records import dataclass, field
@@ -152,7 +152,7 @@ class _Performance:
     def perform(self, directory: Path, env: Mapping[str, str], hold: tuple[int, ...]) -> None:
         task = self.task
         self.on_event(TaskEvent(task.id, task.name, "running"))
-        path = run.log_path(self.project, task.id)
+        path = log_path(self.project, task.id)
         path.parent.mkdir(parents=True, exist_ok=True)
         with durable.open_log(path, append=True) as log:
             write = _logger(log.write)
@@ -182,7 +182,7 @@ class _Performance:
             else:
                 write(f"== done: {outcome.sha}\n")
                 self.claim.move("done", ended=time.time(), phase=None)
-                refs.delete(self.project.require_git(), run.TASK_REFS + task.id)
+                refs.delete(self.project.require_git(), TASK_REFS + task.id)
                 self.on_event(TaskEvent(task.id, task.name, "done"))
         self.queue.forget_order(ORDER_STOP, task.id)
 

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyexp import durable
 from pyexp.errors import ExperimentError, GitError, PyexpError, RefConflict
-from pyexp.experiments import run
-from pyexp.experiments.taskqueue import STATES, Queue, State
+from pyexp.experiments.taskqueue import STATES, TASK_REFS, Queue, State, log_path
 from pyexp.git import config, objects, refs
 from pyexp.git.checkout import check_tree
 from pyexp.model import Entry, Oid, Task
@@ -43,7 +42,7 @@ GRACE_SECONDS = 30 * 86400
 MAX_KEPT = 100
 MAX_LOG_BYTES = 1 << 20
 _TASK_FILE = re.compile(r"[0-9]+-[0-9a-f]+\Z")
-_REFS = ("refs/exps/", run.TASK_REFS)
+_REFS = ("refs/exps/", TASK_REFS)
 
 TreeEntry = tuple[int, str]
 
@@ -133,11 +132,11 @@ def _task_files(
         if found is None:
             continue
         yield f"queue/{state}/{found[0]}", found[1]
-        log = run.log_path(project, task.id)
+        log = log_path(project, task.id)
         with suppress(OSError):
             if os.path.getsize(log) <= MAX_LOG_BYTES and (said := durable.read_file(log)) is not None:
                 yield f"logs/{task.id}", said
-        ref = run.TASK_REFS + task.id
+        ref = TASK_REFS + task.id
         kept = refs.exists(repo, ref)
         if kept is not None:
             moves[ref] = kept, None

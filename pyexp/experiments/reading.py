@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import posixpath
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from pyexp.experiments import collect, names, table
 from pyexp.experiments.collect import WORKSPACE, Scope
 from pyexp.formats import values
 from pyexp.model import Entry, Oid, Row
-from pyexp.pipeline import share
+from pyexp.pipeline import artifacts, share
 from pyexp.pipeline.datastatus import at_commit, records
 from pyexp.pipeline.load import open_workspace, resolve
 from pyexp.records import dataclass
@@ -279,34 +278,10 @@ def _created(timestamp: int | None) -> str | None:
 
 
 def artifact(project: Project, name: str, version: str | None = None, stage: str | None = None) -> dict[str, str]:
-    """The commit and path of an artifact of dvc.yaml, by its tags ``name@v1.2.3`` and ``name#stage#4``.
-
-    Without version and stage: its latest version. ``directory:name`` is one of another dvc.yaml. Raises PyexpError.
-    """
-    directory, _, own = name.rpartition(":")
-    directory = posixpath.dirname(directory) if directory.endswith(".yaml") else directory.rstrip("/")
-    label = f"{directory}={own}" if directory else own
-    sha = _tagged(project.require_git().tags(), label, version, stage)
-    file = posixpath.join(directory, "dvc.yaml")
-    if sha is not None:
-        parsed = at_commit(project, sha).files.get(file)
-        path = parsed.artifacts.get(own, {}).get("path") if parsed is not None else None
-        if path is not None:
-            return {"rev": sha, "path": posixpath.normpath(posixpath.join(directory, path))}
-    asked = "".join(f" @ {part}" for part in (version, stage) if part)
-    raise PyexpError(f"there is no artifact '{name}{asked}'", hint=f"versions are tags: {label}@v1.0.0")
-
-
-def _tagged(tags: Mapping[str, str], label: str, version: str | None, stage: str | None) -> str | None:
-    if version is not None:
-        return tags.get(f"{label}@{version}")
-    if stage is not None:
-        pattern = re.compile(re.escape(f"{label}#{stage}") + r"(?:#(\d+))?")
-    else:
-        pattern = re.compile(re.escape(f"{label}@v") + r"(\d+)\.(\d+)\.(\d+)")
-    matches = [
-        (tuple(int(part or 0) for part in match.groups()), sha)
-        for tag, sha in tags.items()
-        if (match := pattern.fullmatch(tag))
-    ]
-    return max(matches)[1] if matches else None
+    """The commit (``rev``) and ``path`` of an artifact of a dvc.yaml; raises PyexpError when there is none."""
+    wanted = artifacts.asked(name, version, stage)
+    tags = project.require_git().tags()
+    sha = tags[artifacts.tag_of(tags, wanted)]
+    root = project.prefix.rstrip("/")
+    path = artifacts.path_of(at_commit(project, sha), wanted, root)
+    return {"rev": sha, "path": posixpath.relpath(path, root) if root else path}

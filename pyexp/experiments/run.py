@@ -20,7 +20,7 @@ from pyexp.errors import ExperimentError, Locked, PyexpError, RefConflict
 from pyexp.events import Note, OnEvent, null
 from pyexp.experiments import names
 from pyexp.experiments.capture import Request, capture, edited_params, files_for_git
-from pyexp.experiments.taskqueue import Queue, State
+from pyexp.experiments.taskqueue import TASK_REFS, Queue, State, log_path
 from pyexp.formats import lockfile, override
 from pyexp.git import refs, snapshot, submodules
 from pyexp.model import ExpRef, StageLock, Task
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from pyexp.git.repo import Repo
     from pyexp.project import Project
 
-TASK_REFS = "refs/pyexp/tasks/"
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -50,11 +48,6 @@ class Outcome:
     @property
     def ref(self) -> str:
         return ExpRef(self.baseline, self.name, self.sha).ref
-
-
-def log_path(project: Project, key: str) -> Path:
-    """Where the output of a task (by id), or of a run in the workspace (``here-NAME``), is kept."""
-    return project.home.scratch / "logs" / f"{key}.log"
 
 
 # -- in the workspace -----------------------------------------------------------------------------------------------
@@ -132,13 +125,16 @@ def commit(
     pipeline: Pipeline,
 ) -> str:
     """Writes the experiment's commit; its default message carries the hash of what ran, as DVC's does."""
-    entries = {
-        pipeline.stages[address].name: lockfile.lock_entry(lock)
-        for address, lock in locks.items()
-        if address in pipeline.stages
-    }
-    digest = hashlib.sha256(json.dumps(entries, sort_keys=True, default=str).encode()).hexdigest()
-    return snapshot.commit_tree(repo, tree, parent=baseline, message=message or f"dvc: commit experiment {digest}")
+    named = {pipeline.stages[address].name: lock for address, lock in locks.items() if address in pipeline.stages}
+    return snapshot.commit_tree(
+        repo, tree, parent=baseline, message=message or f"dvc: commit experiment {digest_of(named)}"
+    )
+
+
+def digest_of(locks: Mapping[str | None, StageLock]) -> str:
+    """The hex hash of what ran: SHA-256 of the lock entries as JSON, sizes included (FORMATS.md §8)."""
+    entries = {name: lockfile.lock_entry(lock) for name, lock in locks.items()}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def publish(repo: Repo, outcome: Outcome, *, force: bool) -> Outcome:
@@ -326,9 +322,9 @@ def _restore_persistent(copy: Project, pipeline: Pipeline) -> None:
 
 def warn_untracked(repo: Repo, on_event: OnEvent) -> None:
     """Tells which files an experiment away from the workspace will not have."""
-    from pyexp.git import index
+    from pyexp.git.worktree import Files  # the walk: only runs beside the workspace pay for it
 
-    untracked = index.status(repo).untracked
+    untracked = Files(repo).untracked(collapse=True)
     if untracked:
         shown = ", ".join(untracked[:5]) + (", …" if len(untracked) > 5 else "")
         on_event(Note(f"untracked files are not part of the experiment: {shown}", "warning"))

@@ -177,7 +177,8 @@ def _named(column: Column, wanted: Iterable[str]) -> bool:
 
 
 def _varies(cells: Iterable[Any]) -> bool:
-    seen = [cell for cell in cells if cell is not MISSING]
+    """Whether two of them differ; not to have a value is different from having one, as in DVC."""
+    seen = list(cells)
     return any(cell != seen[0] for cell in seen[1:])
 
 

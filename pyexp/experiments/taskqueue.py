@@ -36,11 +36,18 @@ if TYPE_CHECKING:
 VERSION = 2
 MAX_LOST = 3
 ORDER_FINISH, ORDER_KILL, ORDER_STOP = "finish", "kill", "stop"
+# Each task's captured commit has a ref of its own, so that git's gc leaves it alone.
+TASK_REFS = "refs/pyexp/tasks/"
 State = Literal["queued", "running", "done", "failed"]
 STATES: tuple[State, ...] = ("running", "queued", "failed", "done")
 _FIELDS = frozenset(field.name for field in fields(Task))
 # A worker on another machine is believed dead when its record has not been touched for this long.
 LEASE_SECONDS = 1800.0
+
+
+def log_path(project: Project, key: str) -> Path:
+    """Where the output of a task (by id), or of a run in the workspace (``here-NAME``), is kept."""
+    return project.home.scratch / "logs" / f"{key}.log"
 
 
 class Queue:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyexp.errors import GitError, MissingObject, PyexpError, RefConflict, UnsafeCheckout
-from pyexp.experiments import names, oplog, run
+from pyexp.experiments import names, oplog
 from pyexp.experiments.applying import recorded_outputs
 from pyexp.experiments.oplog import Operation, Replaced
-from pyexp.experiments.taskqueue import Queue
+from pyexp.experiments.taskqueue import Queue, log_path
 from pyexp.git import objects, refs, snapshot
 from pyexp.git.worktree import Files
 from pyexp.objects.actions import some
@@ -113,7 +113,7 @@ def _bring_refs(project: Project, done: Operation) -> tuple[str, ...]:
 def _bring_tasks(project: Project, done: Operation) -> None:
     repo = project.require_git()
     for id, blob in done.logs:
-        path = run.log_path(project, id)
+        path = log_path(project, id)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(repo.read_blob(blob))

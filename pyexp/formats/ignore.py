@@ -47,6 +47,10 @@ class Ignore:
         """Whether a path (posix, relative to the top) is ignored, by itself or with a directory above it."""
         return self._verdict(relpath, is_dir) is not None
 
+    def has_rules(self, directory: str) -> bool:
+        """Whether any pattern counts in a directory (not one below it); control directories are ignored anyway."""
+        return self._directory(directory) is not None or bool(self._of(directory))
+
     def explain(self, relpath: str, is_dir: bool) -> tuple[str, int, str] | None:
         """File, line and pattern that ignore a path; file and pattern are empty for control directories."""
         verdict = self._verdict(relpath, is_dir)

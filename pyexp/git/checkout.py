@@ -310,7 +310,7 @@ class _State:
         with suppress(OSError, ValueError, TypeError, KeyError, msgpack.UnpackException):
             raw = durable.read_file(path)
             if raw is not None:
-                record: dict[str, Any] = msgpack.unpackb(raw, unicode_errors="surrogateescape")
+                record: dict[str, Any] = msgpack.unpackb(raw, unicode_errors="surrogateescape", use_list=False)
                 if record["version"] == STATE_VERSION:
                     files = {relpath: _checked(row) for relpath, row in record["files"].items()}
                     return cls(path, str(record["tree"]), files, os.stat(path).st_mtime_ns)
@@ -328,11 +328,12 @@ class _State:
         return known[2:] == (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
-def _checked(row: list[Any]) -> tuple[int, str, int, int, int, int]:
-    mode, sha, size, mtime_ns, ctime_ns, inode = row
-    if not objects.is_sha(sha):
-        raise ValueError(sha)
-    return int(mode), sha, int(size), int(mtime_ns), int(ctime_ns), int(inode)
+def _checked(row: Any) -> tuple[int, str, int, int, int, int]:
+    """A row whose first two values may go into a tree; the others are only compared with, apart from the times."""
+    if len(row) != 6 or not objects.is_sha(row[1]) or not (type(row[0]) is type(row[3]) is type(row[4]) is int):
+        raise ValueError(row)
+    found: tuple[int, str, int, int, int, int] = row
+    return found
 
 
 def missing_objects(repo: Repo, files: Mapping[str, TreeEntry]) -> list[str]:

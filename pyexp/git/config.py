@@ -81,7 +81,12 @@ def get(repo: Repo, key: str) -> str | None:
 def get_bool(repo: Repo, key: str, default: bool = False) -> bool:
     """A setting read as git reads booleans: true, yes, on, 1 and a bare name."""
     value = get(repo, key)
-    return default if value is None else value.strip().lower() in _TRUE
+    return default if value is None else is_true(value)
+
+
+def is_true(value: str) -> bool:
+    """Whether a setting's value is one of git's words for true."""
+    return value.strip().lower() in _TRUE
 
 
 def set_value(repo: Repo, key: str, value: str | None, *, everywhere: bool = False) -> None:

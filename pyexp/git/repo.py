@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dulwich.config import StackedConfig
     from dulwich.object_store import DiskObjectStore
 
+    from pyexp.events import Ask
     from pyexp.git.ignore import IgnoreRules
     from pyexp.git.index import Index
 
@@ -58,6 +59,9 @@ class Repo:
         self.packed_refs: tuple[tuple[int, ...], dict[str, tuple[str, str | None]]] | None = None
         self._closer: weakref.finalize[..., Repo] | None = None
         self._index: tuple[tuple[int, int, int], Index] | None = None
+        # Asks the user who to be on a server; None where nobody can answer. Logins that were right, by URL.
+        self.ask: Ask | None = None
+        self.logins: dict[str, tuple[str, str]] = {}
 
     def __repr__(self) -> str:
         return f"Repo({str(self.worktree or self.gitdir)!r})"

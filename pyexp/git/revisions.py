@@ -186,6 +186,8 @@ def history(repo: Repo, sha: str, n: int | None, first_parent: bool = True) -> I
         while current is not None and (n is None or n > 0):
             yield current
             n = None if n is None else n - 1
+            if n == 0:  # nobody wants to know where the last one comes from
+                return
             parents = () if current in ends else objects.parse_commit(current, _commit_bytes(repo, current)).parents
             current = parents[0] if parents else None
         return

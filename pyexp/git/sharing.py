@@ -14,6 +14,7 @@ from pyexp.git import repo as repository
 from pyexp.git.checkout import remove_tree
 
 if TYPE_CHECKING:
+    from pyexp.events import Ask
     from pyexp.git.repo import Repo
 
 
@@ -42,7 +43,7 @@ def remove_remote(repo: Repo, name: str) -> None:
             config.remove_section(repo, ("branch", branch))
 
 
-def clone(url: str, path: Path, depth: int | None = None) -> Repo:
+def clone(url: str, path: Path, depth: int | None = None, ask: Ask | None = None) -> Repo:
     """Copies a repository into ``path``, which must not exist or be empty, and checks its branch out.
 
     ``depth`` brings only so many commits (not from a path). On failure nothing is left. Raises RemoteError, GitError.
@@ -54,6 +55,7 @@ def clone(url: str, path: Path, depth: int | None = None) -> Repo:
     made: Repo | None = None
     try:
         made = repository.init(path)
+        made.ask = ask
         _fill(made, url, depth)
         return made
     except BaseException:
@@ -119,8 +121,10 @@ def push(repo: Repo, remote: str = "origin", branch: str | None = None) -> str:
         raise GitError(f"there is no branch '{name}' with commits", hint="see: pyexp git branch")
     problem = sync.push(repo, remote, {f"refs/heads/{name}": sha})[f"refs/heads/{name}"]
     if problem is not None:
+        behind = problem in (sync.NEWER_THERE, sync.OTHER_THERE)
         raise RemoteError(
-            f"'{name}' was not pushed: {problem}", hint=f"bring its commits here first: pyexp git pull {remote} {name}"
+            f"'{name}' was not pushed: {problem}",
+            hint=f"bring its commits here first: pyexp git pull {remote} {name}" if behind else None,
         )
     if config.get(repo, f"remote.{remote}.url") is not None:
         known = f"refs/remotes/{remote}/{name}"

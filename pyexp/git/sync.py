@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
-from dulwich.client import HTTPUnauthorized, check_transport_allowed, get_transport_and_path
 from dulwich.config import ConfigFile, apply_instead_of
-from dulwich.errors import GitProtocolError, NotGitRepository
 from dulwich.object_store import MissingObjectFinder
 from dulwich.pack import UnpackedObject
 from dulwich.repo import Repo as DulwichRepo
 
-from pyexp.errors import GitError, NoGitRepo, PyexpError, RefConflict, RemoteError
-from pyexp.git import config, credentials, objects, refs, revisions
+from pyexp.errors import GitError, NoGitRepo, RefConflict, RemoteError
+from pyexp.git import config, objects, refs, revisions, wire
 from pyexp.git import repo as repository
 
 if TYPE_CHECKING:
-    from dulwich.client import GitClient
+    from dulwich.client import GitClient, SendPackResult
     from dulwich.objects import ObjectID
 
     from pyexp.git.repo import Repo
@@ -33,6 +31,9 @@ if TYPE_CHECKING:
 # ref -> None when it is done, else why it is not.
 Results = dict[str, str | None]
 ZERO = "0" * 40
+# Why a ref there is not moved; everything else is said by the server.
+NEWER_THERE = "the remote has commits that are not here: fetch first"
+OTHER_THERE = "it is another line of commits there"
 # git's transfer.unpackLimit: fewer objects than this stay loose, lest every experiment brings a pack.
 UNPACK_LIMIT = 100
 
@@ -64,9 +65,9 @@ def list_remote(repo: Repo, remote: str, prefix: str = "refs/", *, peeled: bool 
     if local is not None:
         with _open_local(local, url) as other:
             return refs.read(other, prefix)
-    with _explained(url):
-        client, path = _client(repo, remote, url, "pull")
-        told = client.get_refs(path.encode(), ref_prefix=[prefix.encode()]).refs
+    told = wire.talk(
+        repo, remote, url, "pull", lambda client, path: client.get_refs(path, ref_prefix=[prefix.encode()])
+    ).refs
     found: dict[str, str] = {}
     for raw, sha in sorted(told.items()):
         name = raw.decode("utf-8", "replace")
@@ -99,15 +100,13 @@ def default_branch(repo: Repo, remote: str) -> str | None:
     if local is not None:
         with _open_local(local, url) as other:
             return refs.read_head(other)[0]
-    with _explained(url):
-        client, path = _client(repo, remote, url, "pull")
-        found = client.get_refs(path.encode())
-        target = found.symrefs.get(cast("Any", b"HEAD"))
-        if target:
-            return target.decode("utf-8", "replace")
-        # An old server names no target: any branch at the same commit will do.
-        head = found.refs.get(cast("Any", b"HEAD"))
-        names = sorted(name for name, sha in found.refs.items() if sha == head and name.startswith(b"refs/heads/"))
+    found = wire.talk(repo, remote, url, "pull", lambda client, path: client.get_refs(path))
+    target = found.symrefs.get(cast("Any", b"HEAD"))
+    if target:
+        return target.decode("utf-8", "replace")
+    # An old server names no target: any branch at the same commit will do.
+    head = found.refs.get(cast("Any", b"HEAD"))
+    names = sorted(name for name, sha in found.refs.items() if sha == head and name.startswith(b"refs/heads/"))
     for favourite in (b"refs/heads/main", b"refs/heads/master"):
         if favourite in names:
             return favourite.decode()
@@ -160,12 +159,13 @@ def push(repo: Repo, remote: str, updates: Mapping[str, str | None], *, force: b
                 chosen[name.encode()] = sha.encode("ascii")
         return chosen
 
-    with _explained(url), _Dulwich(os.fspath(repo.worktree or repo.gitdir)) as inner:
-        client, path = _client(repo, remote, url, "push")
-        sent = client.send_pack(path.encode(), choose, cast("Any", inner.generate_pack_data))
-        for raw, problem in (sent.ref_status or {}).items():
-            if problem is not None:
-                results[raw.decode("utf-8", "replace")] = str(problem)
+    def send(client: GitClient, path: bytes) -> SendPackResult:
+        with _Dulwich(os.fspath(repo.worktree or repo.gitdir)) as inner:
+            return client.send_pack(path, choose, cast("Any", inner.generate_pack_data))
+
+    for raw, problem in (wire.talk(repo, remote, url, "push", send).ref_status or {}).items():
+        if problem is not None:
+            results[raw.decode("utf-8", "replace")] = str(problem)
     return results
 
 
@@ -307,62 +307,23 @@ def _push_local(repo: Repo, path: str, url: str, updates: Mapping[str, str | Non
 # --- over the network
 
 
-def _client(repo: Repo, remote: str, url: str, operation: str) -> tuple[GitClient, str]:
-    username, password = credentials.find(repo, remote, url)
-    client, path = get_transport_and_path(
-        url,
-        config=repo.trusted_config,
-        operation=operation,
-        quiet=True,
-        username=username,
-        password=password,
-        ssh_command=os.environ.get("GIT_SSH_COMMAND"),  # dulwich itself reads core.sshCommand only
-    )
-    check_transport_allowed(client, repo.trusted_config)
-    return client, path
-
-
 def _fetch_objects(repo: Repo, remote: str, url: str, shas: list[str], depth: int | None) -> None:
-    with _explained(url), _Dulwich(os.fspath(repo.worktree or repo.gitdir)) as inner:
-        inner.object_store.fsync_object_files = True
-        client, path = _client(repo, remote, url, "pull")
-        client.fetch(
-            path.encode(),
-            inner,
-            determine_wants=lambda there, depth=None: [_id(sha) for sha in shas],
-            depth=depth,
-        )
+    def receive(client: GitClient, path: bytes) -> None:
+        with _Dulwich(os.fspath(repo.worktree or repo.gitdir)) as inner:
+            inner.object_store.fsync_object_files = True
+            client.fetch(
+                path,
+                inner,
+                determine_wants=lambda there, depth=None: [_id(sha) for sha in shas],
+                depth=depth,
+            )
+
+    wire.talk(repo, remote, url, "pull", receive)
     # Packs that came are seen by a store that is opened after them.
     repo.close()
     for sha in shas:
         if not repo.blob_exists(sha):
             raise RemoteError(f"{config.shown_url(url)} did not send {sha}", hint="try again")
-
-
-@contextmanager
-def _explained(url: str) -> Iterator[None]:
-    """Turns what the network and dulwich raise into RemoteError, in one line that says what to do."""
-    where = config.shown_url(url)
-    try:
-        yield
-    except PyexpError:
-        raise
-    except HTTPUnauthorized as error:
-        raise RemoteError(f"{where} asks who you are", hint=credentials.HINT) from error
-    except NotGitRepository as error:
-        raise RemoteError(f"{where} is no git repository", hint="see the URL: pyexp git remote") from error
-    except FileNotFoundError as error:
-        hint = "install OpenSSH, or use the https:// URL" if error.filename in ("ssh", None) else None
-        raise RemoteError(f"{where} cannot be reached: {error.filename or error} is not there", hint=hint) from error
-    except (GitProtocolError, OSError, ValueError, EOFError, AssertionError, KeyError) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise RemoteError(f"{where} cannot be used: {text[:300]}", hint="see the URL and the network") from error
-    except Exception as error:
-        # urllib3's and dulwich.client's own errors share no base that could be named here.
-        if type(error).__module__.split(".")[0] not in ("urllib3", "dulwich"):
-            raise
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise RemoteError(f"{where} cannot be reached: {text[:300]}", hint="see the URL and the network") from error
 
 
 # --- when a ref may move
@@ -373,12 +334,12 @@ def _refusal(repo: Repo, old: str | None, new: str | None, force: bool) -> str |
     if force or old is None or new is None or old == new:
         return None
     if not repo.blob_exists(old):
-        return "the remote has commits that are not here: fetch first"
+        return NEWER_THERE
     try:
         forward = revisions.is_ancestor(repo, old, new)
     except GitError:
         forward = False
-    return None if forward else "it is another line of commits there"
+    return None if forward else OTHER_THERE
 
 
 def _move(repo: Repo, name: str, sha: str | None, force: bool) -> str | None:

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pyexp import durable
 from pyexp.errors import CorruptObject, MissingObject
@@ -16,8 +16,7 @@ from pyexp.objects.store import LocalStore
 from pyexp.records import dataclass
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One thing to do; ``relpath`` is '' for an output that is a file itself. ``oid`` is what will be there, or goes."""
 
     kind: Literal["create", "replace", "delete", "chmod"]

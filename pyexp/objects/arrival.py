@@ -14,8 +14,8 @@ from pyexp.errors import CorruptObject
 from pyexp.model import Oid
 from pyexp.objects import links as linking
 from pyexp.objects import retrying
+from pyexp.objects.fileops import discard, explained
 from pyexp.objects.hashes import new
-from pyexp.objects.intake import discard, explained
 from pyexp.objects.remote import Files
 from pyexp.objects.remote_store import RemoteStore
 from pyexp.objects.store import MODE, LocalStore

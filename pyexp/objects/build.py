@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 from pyexp.errors import StoreError
@@ -53,13 +54,15 @@ def observe(
     ignore: Ignore | None = None,
     store: LocalStore | None = None,
     jobs: int | None = None,
+    litter: list[str] | None = None,
     on_event: OnEvent = null,
 ) -> Content | None:
     """What is at ``path``: None for nothing, an entry for a file, an entry and a manifest for a directory.
 
     ``ignore(relpath, is_dir)`` leaves paths below a directory out. Links to files count as the files they point to;
     links to directories are left out, as in DVC. With ``store`` everything found is put there, the manifest last;
-    objects it has are marked as in use. ``jobs`` bounds the threads.
+    objects it has are marked as in use. ``jobs`` bounds the threads. ``litter`` is given the paths of temporary files that
+    are found on the way.
 
     Raises StoreError for what is neither file nor directory, for links to nothing, for names that no manifest may
     hold, and for a file that goes on changing while it is read.
@@ -78,6 +81,8 @@ def observe(
         raise StoreError(
             f"'{os.path.join(path, found.broken[0])}' is a link to nothing", hint="remove it, or list it in .dvcignore"
         )
+    if litter is not None:
+        litter.extend(os.path.join(path, relpath) for relpath in found.litter)
     if found.linked and store is not None:
         on_event(Note(f"links to directories are left out of '{path}': {', '.join(found.linked[:5])}", "warning"))
     return work.directory(found)
@@ -86,6 +91,11 @@ def observe(
 def observe_scan(found: Scan, *, algo: str, statcache: StatCache, on_event: OnEvent = null) -> Content:
     """``observe`` of a directory that has been scanned already; links to nothing and to directories are left out."""
     return _Work(algo, statcache, None, None, on_event).directory(found)
+
+
+def _sizes_and_modes(statuses: Collection[os.stat_result], modes: bool) -> tuple[list[int], Iterable[bool]]:
+    sizes = [status.st_size for status in statuses]
+    return sizes, ([status.st_mode & 0o100 != 0 for status in statuses] if modes else repeat(False))
 
 
 class _Work:
@@ -118,7 +128,13 @@ class _Work:
         modes, store = trees.records_modes(self._algo), self._store
         for path, prefix, statuses in found.folders:
             folder = self._statcache.directory(self._algo, path)
-            for (name, status), hex in zip(statuses.items(), folder.get_all(statuses), strict=True):
+            known = folder.get_all(statuses)
+            if store is None and None not in known:  # by columns: a hundred thousand files come this way
+                columns = trees.files_of_columns(known, *_sizes_and_modes(statuses.values(), modes))
+                files.update(zip([prefix + name for name in statuses], columns, strict=True))
+                folder.keep_only(statuses.keys())
+                continue
+            for (name, status), hex in zip(statuses.items(), known, strict=True):
                 if hex is not None and (store is None or store.reuse(Oid(self._algo, hex), status.st_size)):
                     files[prefix + name] = TreeFile(hex, status.st_size, modes and bool(status.st_mode & 0o100))
                 else:

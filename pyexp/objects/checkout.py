@@ -15,7 +15,7 @@ from pyexp.events import OnEvent, null
 from pyexp.model import Content
 from pyexp.objects import build
 from pyexp.objects.actions import Action, Changes, files_of, obstacles, plan, some, unsaved
-from pyexp.objects.intake import explained
+from pyexp.objects.fileops import explained
 from pyexp.objects.places import Places
 from pyexp.objects.scan import scan
 from pyexp.objects.statcache import StatCache

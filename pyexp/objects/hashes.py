@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from itertools import cycle
 from typing import Protocol
 
 from pyexp.errors import CorruptObject, StoreError
@@ -129,16 +130,17 @@ def hash_bytes(data: bytes, algo: str) -> str:
     return hasher.hexdigest()
 
 
-def hash_stream(file: Source, algo: str, sink: Callable[[memoryview], object] | None = None) -> tuple[str, int]:
+def hash_stream(
+    file: Source, algo: str, sink: Callable[[memoryview], object] | None = None, *, buffers: int = 1
+) -> tuple[str, int]:
     """Hashes what is left of ``file``; returns the digest in hex and the number of bytes.
 
-    ``sink`` is handed every piece after it was hashed, in order; the piece is only valid during the call. Reads into
-    one buffer, so memory does not grow with the file.
+    ``sink`` is handed every piece after it was hashed, in order; the piece is valid during the call and for
+    ``buffers - 1`` calls more. Reads into these buffers in turn, so memory does not grow with the file.
     """
     hasher = _constructor(algo)()
-    buffer = memoryview(bytearray(CHUNK_BYTES))
     size = 0
-    while True:
+    for buffer in cycle([memoryview(bytearray(CHUNK_BYTES)) for _ in range(buffers)]):
         filled = _fill(file, buffer)
         piece = buffer[:filled]
         if filled:
@@ -148,6 +150,7 @@ def hash_stream(file: Source, algo: str, sink: Callable[[memoryview], object] | 
         size += filled
         if filled < CHUNK_BYTES:
             return hasher.hexdigest(), size
+    raise AssertionError("the loop returns or raises")
 
 
 def _fill(file: Source, buffer: memoryview) -> int:

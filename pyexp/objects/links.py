@@ -57,7 +57,7 @@ def link(
         if key in _refused:
             continue
         try:
-            _LINKERS[kind](src, dst, dir_fd)
+            LINKERS[kind](src, dst, dir_fd)
         except OSError as error:
             if error.errno not in _UNSUPPORTED or kind == "copy":
                 raise
@@ -158,4 +158,5 @@ def _symlink(src: str, dst: str, dir_fd: int | None) -> None:
     os.symlink(os.path.abspath(src), dst, dir_fd=dir_fd)
 
 
-_LINKERS = {"reflink": _reflink, "hardlink": _hardlink, "symlink": _symlink, "copy": _copy}
+# Each makes a new file ``dst``, relative to a directory's descriptor; raises FileExistsError when it is there.
+LINKERS = {"reflink": _reflink, "hardlink": _hardlink, "symlink": _symlink, "copy": _copy}

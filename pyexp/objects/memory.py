@@ -10,8 +10,8 @@ from pyexp.errors import StoreError
 from pyexp.model import Content, Entry, Oid, Tree
 from pyexp.objects import tree as trees
 from pyexp.objects.contract import absent, not_a_tree
+from pyexp.objects.fileops import explained
 from pyexp.objects.hashes import check_bytes, check_oid, hash_bytes, open_regular
-from pyexp.objects.intake import explained
 
 
 class MemoryStore:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pyexp.errors import RemoteError
 from pyexp.objects.contract import Store
+from pyexp.objects.options import flag
 from pyexp.objects.store import LocalStore
 
 
@@ -109,14 +110,6 @@ class Remote:
         self.files.close()
 
 
-def seconds(options: Mapping[str, str], name: str, default: float) -> float:
-    """An option that is a number of seconds; raises RemoteError when it is none."""
-    try:
-        return float(options.get(name, default))
-    except ValueError as error:
-        raise RemoteError(f"{name} = {options[name]!r} is not a number of seconds") from error
-
-
 def open_remote(name: str, options: Mapping[str, str], base: Path) -> Remote:
     """Opens a remote by its options; a relative path is seen from ``base``.
 
@@ -124,7 +117,7 @@ def open_remote(name: str, options: Mapping[str, str], base: Path) -> Remote:
     """
     url = options["url"]
     for option in ("version_aware", "worktree"):
-        if options.get(option, "").lower() in ("true", "yes", "on", "1"):
+        if flag(options, option):
             raise RemoteError(
                 f"remote '{name}' is {option}: pyexp keeps objects by their hash",
                 hint=f"use another remote, or: pyexp remote modify {name} {option} false",

@@ -20,6 +20,7 @@ import fsspec
 from pyexp.durable import TMP_PREFIX
 from pyexp.errors import MissingObject, RemoteError
 from pyexp.objects.contract import Transient
+from pyexp.objects.options import flag
 from pyexp.objects.remote import Found
 from pyexp.paths import check_relpath
 
@@ -61,7 +62,7 @@ def open_files(url: str, options: Mapping[str, str]) -> FsspecFiles:
             if option in _NUMBERS and value.isdecimal():
                 value = int(value)
             elif option in _FLAGS:
-                value = value.lower() in ("true", "yes", "on", "1")
+                value = flag(options, option)
             arguments[renamed.get(scheme, option)] = value
     try:
         return FsspecFiles(url, arguments)

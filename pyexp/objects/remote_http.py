@@ -13,13 +13,12 @@ from urllib3.exceptions import HTTPError
 
 from pyexp.errors import MissingObject, RemoteError
 from pyexp.objects.contract import Transient
-from pyexp.objects.remote import Found, seconds
+from pyexp.objects.options import seconds, truth
+from pyexp.objects.remote import Found
 
 # What a server says when it is only busy.
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PIECE_BYTES = 1 << 18
-_TRUE = ("true", "yes", "on", "1")
-_FALSE = ("false", "no", "off", "0")
 
 
 def open_files(url: str, options: Mapping[str, str]) -> HttpFiles:
@@ -175,10 +174,10 @@ def _pool(base: str, options: Mapping[str, str]) -> urllib3.PoolManager:
         ),
     }
     verify = options.get("ssl_verify", "true")
-    if verify.lower() in _FALSE:
+    if truth(verify) is False:
         arguments["cert_reqs"] = "CERT_NONE"
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    elif verify.lower() not in _TRUE:
+    elif truth(verify) is None:  # a file of certificates
         arguments["ca_certs"] = os.path.join(options["base"], os.path.expanduser(verify))
     for option, name in (("cert_path", "cert_file"), ("key_path", "key_file")):
         if options.get(option):

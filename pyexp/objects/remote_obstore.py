@@ -21,7 +21,8 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from pyexp.errors import MissingObject, RemoteError
 from pyexp.objects import awsprofile
 from pyexp.objects.contract import Transient
-from pyexp.objects.remote import Found, seconds
+from pyexp.objects.options import flag, seconds, truth
+from pyexp.objects.remote import Found
 
 _SECRETS = ("secret_access_key", "session_token", "account_key", "sas_token", "connection_string", "client_secret")
 # Where keys are looked for when they were found nowhere else: the machine's own account, a login of Azure's tool.
@@ -53,17 +54,13 @@ def open_files(url: str, options: Mapping[str, str]) -> BucketFiles:
 
 def _tls(options: Mapping[str, str], client: dict[str, Any]) -> None:
     verify = options.get("ssl_verify", "true")
-    if verify.lower() in ("false", "no", "off", "0"):
+    if truth(verify) is False:
         client["allow_invalid_certificates"] = True
-    elif verify.lower() not in ("true", "yes", "on", "1"):
+    elif truth(verify) is None:  # a file of certificates
         try:
             client["root_certificate"] = Path(options["base"], os.path.expanduser(verify)).read_bytes()
         except OSError as error:
             raise RemoteError(f"ssl_verify: '{verify}' cannot be read: {error.strerror}") from error
-
-
-def _is_true(options: Mapping[str, str], name: str) -> bool:
-    return options.get(name, "").lower() in ("true", "yes", "on", "1")
 
 
 def _store(kind: Any, bucket: str, prefix: str | None, client: dict[str, Any], config: dict[str, Any]) -> Any:
@@ -84,9 +81,9 @@ def _s3(bucket: str, prefix: str | None, options: Mapping[str, str], client: dic
     if endpoint:
         config["endpoint"] = endpoint if "://" in endpoint else f"https://{endpoint}"
         client["allow_http"] = config["endpoint"].startswith("http://")
-    if options.get("use_ssl", "true").lower() in ("false", "no", "off", "0"):
+    if not flag(options, "use_ssl", True):
         client["allow_http"] = True
-    if _is_true(options, "allow_anonymous_login"):
+    if flag(options, "allow_anonymous_login"):
         config["skip_signature"] = True
     for ours, theirs in (("sse", "server_side_encryption"), ("sse_kms_key_id", "sse_kms_key_id")):
         if options.get(ours):
@@ -105,7 +102,7 @@ def _gs(bucket: str, prefix: str | None, options: Mapping[str, str], client: dic
     if options.get("endpointurl"):
         config["base_url"] = options["endpointurl"]
         client["allow_http"] = options["endpointurl"].startswith("http://")
-    if _is_true(options, "allow_anonymous_login"):
+    if flag(options, "allow_anonymous_login"):
         config["skip_signature"] = True
     return _store(GCSStore, bucket, prefix, client, config)
 
@@ -132,7 +129,7 @@ def _azure(container: str, prefix: str | None, options: Mapping[str, str], clien
     if not config.get("account_name"):
         raise RemoteError("no account is named", hint="pyexp remote modify NAME account_name ACCOUNT")
     client["allow_http"] = str(config.get("endpoint", "")).startswith("http://")
-    if _is_true(options, "allow_anonymous_login"):
+    if flag(options, "allow_anonymous_login"):
         config["skip_signature"] = True
     elif not {"account_key", "sas_key", "client_secret"} & config.keys():
         config["use_azure_cli"] = not {"AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"} & environ.keys()

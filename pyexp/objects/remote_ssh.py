@@ -12,15 +12,16 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import paramiko
 
+from pyexp import ssh
 from pyexp.durable import TMP_PREFIX
 from pyexp.errors import MissingObject, RemoteError
 from pyexp.objects.contract import Transient
+from pyexp.objects.options import flag, number
 from pyexp.objects.remote import Found
 from pyexp.paths import check_relpath
 
@@ -29,8 +30,6 @@ CHANNELS = 8
 _PIECE_BYTES = 1 << 18
 # Up to this size a read is not asked for ahead: it would cost a question for the size.
 _AHEAD_BYTES = 1 << 15
-_TRUE = ("true", "yes", "on", "1")
-_FALSE = ("false", "no", "off", "0")
 
 
 def open_files(url: str, options: Mapping[str, str]) -> SshFiles:
@@ -47,20 +46,19 @@ class _Machine:
     def __init__(self, url: str, options: Mapping[str, str]) -> None:
         parts = urlsplit(url)
         self._options = options
-        self._known = _user_config(parts.hostname or "")
-        self.host = self._known.get("hostname", parts.hostname or "")
+        self._name = parts.hostname or ""
         try:
-            given = options.get("port") or parts.port or self._known.get("port")
-            self.port = int(given or 22)
+            given = options.get("port") or parts.port
+            self._port = int(given) if given else None
         except ValueError as error:
             raise RemoteError(f"the port of '{url}' is not a number") from error
-        self.user = options.get("user") or unquote(parts.username or "") or self._known.get("user")
-        self._password = options.get("password") or unquote(parts.password or "") or None
+        self._user = options.get("user") or unquote(parts.username or "") or None
+        self._password = unquote(parts.password or "") or None
         self.shown = f"ssh://{parts.hostname}{parts.path}"
         self._client: paramiko.SSHClient | None = None
         self._idle: list[paramiko.SFTPClient] = []
         self._lock = threading.Lock()
-        self.channels = min(_number(options, "max_sessions", CHANNELS), CHANNELS) or 1
+        self.channels = min(number(options, "max_sessions", CHANNELS), CHANNELS) or 1
         self._free = threading.BoundedSemaphore(self.channels)
 
     @contextmanager
@@ -79,12 +77,12 @@ class _Machine:
                 ) from error
             except (paramiko.SSHException, EOFError, ConnectionError, TimeoutError) as error:
                 self._drop(client)
-                raise Transient(f"{self.shown}: the connection was lost: {_text(error)}") from error
+                raise Transient(f"{self.shown}: the connection was lost: {ssh.text(error)}") from error
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise RemoteError(f"{self.shown}: no space left there") from error
                 self._drop(client)
-                raise Transient(f"{self.shown}: '{key}': {_text(error)}") from error
+                raise Transient(f"{self.shown}: '{key}': {ssh.text(error)}") from error
             with self._lock:
                 if client is self._client:
                     self._idle.append(sftp)
@@ -99,7 +97,7 @@ class _Machine:
             sftp = client.open_sftp()
         channel = sftp.get_channel()
         if channel is not None:
-            channel.settimeout(_number(self._options, "read_timeout", 120))
+            channel.settimeout(number(self._options, "read_timeout", 120))
         return client, sftp
 
     def _drop(self, client: paramiko.SSHClient | None) -> None:
@@ -113,110 +111,26 @@ class _Machine:
         self._drop(self._client)
 
     def _connect(self) -> paramiko.SSHClient:
-        client = paramiko.SSHClient()
-        self._host_keys(client)
         options = self._options
-        if options.get("gss_auth", "false").lower() in _TRUE:
+        if flag(options, "gss_auth"):
             raise RemoteError(f"{self.shown}: gss_auth is not supported", hint="use a key, the agent or a password")
-        timeout = _number(options, "timeout", 30)
+        keyfile = options.get("keyfile")
+        machine = ssh.Machine(
+            self._name,
+            self.shown,
+            self._user,
+            self._port,
+            options.get("password") or self._password,
+            options.get("passphrase"),
+            os.path.join(options.get("base", ""), os.path.expanduser(keyfile)) if keyfile else None,
+            allow_agent=flag(options, "allow_agent", True),
+            timeout=number(options, "timeout", 30),
+            hint="pyexp remote modify --local NAME user USER, and keyfile or password; does 'ssh' get in?",
+        )
         try:
-            client.connect(
-                self.host,
-                self.port,
-                self.user,
-                self._password,
-                key_filename=self._key_files(),
-                passphrase=options.get("passphrase"),
-                timeout=timeout,
-                banner_timeout=timeout,
-                auth_timeout=timeout,
-                allow_agent=options.get("allow_agent", "true").lower() not in _FALSE,
-                sock=self._proxy(),
-            )
-        except paramiko.BadHostKeyException as error:
-            raise RemoteError(
-                f"{self.shown}: the host key of {self.host} is another one than known_hosts says",
-                hint="ask whoever runs it before you do anything",
-            ) from error
-        except (paramiko.AuthenticationException, paramiko.PasswordRequiredException, FileNotFoundError) as error:
-            raise RemoteError(
-                f"{self.shown} refuses us: {_text(error)}",
-                hint="pyexp remote modify --local NAME user USER, and keyfile or password; does 'ssh' get in?",
-            ) from error
-        except paramiko.ssh_exception.NoValidConnectionsError as error:
-            raise Transient(
-                f"{self.shown} cannot be reached: {error.strerror or _text(error)}", hint="see the URL and the network"
-            ) from error
-        except _UnknownHost as error:
-            port = "" if self.port == 22 else f"-p {self.port} "
-            raise RemoteError(
-                f"{self.shown}: the host key of {self.host} is not known", hint=f"connect once: ssh {port}{self.host}"
-            ) from error
-        transport = client.get_transport()
-        if transport is not None:
-            transport.set_keepalive(15)
-        return client
-
-    def _key_files(self) -> Any:
-        """The key file that the options name, or those of the user's configuration that exist."""
-        base = self._options.get("base", "")
-        if self._options.get("keyfile"):
-            return [os.path.join(base, os.path.expanduser(self._options["keyfile"]))]
-        paths = [os.path.expanduser(path) for path in self._known.get("identityfile", [])]
-        return [path for path in paths if os.path.exists(path)]
-
-    def _host_keys(self, client: paramiko.SSHClient) -> None:
-        named = self._known.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
-        for name in [*named.split(), "/etc/ssh/ssh_known_hosts"]:
-            with suppress(OSError):
-                client.load_system_host_keys(os.path.expanduser(name))
-        lax = self._known.get("stricthostkeychecking", "").lower() in ("no", "off", "accept-new")
-        client.set_missing_host_key_policy(_Accept() if lax else _Refuse())
-
-    def _proxy(self) -> Any:
-        command = self._known.get("proxycommand")
-        if not command and self._known.get("proxyjump", "none").lower() != "none":
-            command = f"ssh -W {self.host}:{self.port} {self._known['proxyjump']}"
-        return paramiko.ProxyCommand(command) if command and command.lower() != "none" else None
-
-
-class _UnknownHost(Exception):
-    """The host key is in none of the files."""
-
-
-class _Refuse(paramiko.MissingHostKeyPolicy):
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        raise _UnknownHost(hostname)
-
-
-class _Accept(paramiko.MissingHostKeyPolicy):
-    """The user's ssh configuration says so."""
-
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        return
-
-
-def _user_config(host: str) -> dict[str, Any]:
-    """What ``~/.ssh/config`` says of a machine."""
-    try:
-        text = Path("~/.ssh/config").expanduser().read_text(encoding="utf-8", errors="surrogateescape")
-    except (OSError, RuntimeError):
-        return {}
-    try:
-        return dict(paramiko.SSHConfig.from_text(text).lookup(host))
-    except (paramiko.SSHException, ValueError, KeyError) as error:
-        raise RemoteError(f"~/.ssh/config cannot be read: {_text(error)}") from error
-
-
-def _number(options: Mapping[str, str], name: str, default: int) -> int:
-    try:
-        return int(float(options.get(name, default)))
-    except ValueError as error:
-        raise RemoteError(f"{name} = {options[name]!r} is not a number") from error
-
-
-def _text(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+            return ssh.connect(machine)
+        except ssh.Unreachable as error:
+            raise Transient(error.message, hint=error.hint) from error
 
 
 class SshFiles:

@@ -18,8 +18,8 @@ from pyexp.model import Content, Entry, Oid, Tree
 from pyexp.objects import parallel, retrying
 from pyexp.objects import tree as trees
 from pyexp.objects.contract import absent, not_a_tree
+from pyexp.objects.fileops import explained
 from pyexp.objects.hashes import check_bytes, check_oid, hash_file, new, open_regular, read_whole
-from pyexp.objects.intake import explained
 from pyexp.objects.remote import Files, Found
 
 # Up to this size an object is sent from memory.

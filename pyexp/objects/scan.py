@@ -6,7 +6,6 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import NamedTuple, TypeAlias
 
 from pyexp import durable
@@ -74,18 +73,20 @@ def _list(
     prefix, files, plain = folder.prefix, folder.files, _PLAIN.fullmatch
     for entry in entries:
         name = entry.name
-        if plain(name) is None and not _is_data(name, prefix, found):
+        odd = plain(name) is None
+        if odd and not _is_data(name, prefix, found):
             continue
-        is_dir = entry.is_dir(follow_symlinks=False)
-        if ignore is not None and ignore(prefix + name, is_dir):
+        if ignore is not None and ignore(prefix + name, entry.is_dir(follow_symlinks=False)):
             continue
-        if plain(name) is None:
+        if odd:
             _check_name(entry)
-        if is_dir:
-            below.append((f"{prefix}{name}/", entry.path))
-        elif entry.is_file(follow_symlinks=False):
-            with suppress(FileNotFoundError):  # removed meanwhile: then it is not there
+        if entry.is_file(follow_symlinks=False):
+            try:  # not suppress(), which costs as much as the call, for each of a hundred thousand files
                 files[name] = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # removed meanwhile: then it is not there
+                continue
+        elif entry.is_dir(follow_symlinks=False):
+            below.append((f"{prefix}{name}/", entry.path))
         else:
             _note_odd(entry, folder, found)
     return below

@@ -22,47 +22,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from pyexp import durable
 from pyexp.errors import CorruptObject, MissingObject, StoreError
 from pyexp.model import Content, Entry, Oid, Tree
-from pyexp.objects import links as linking
 from pyexp.objects import tree as trees
 from pyexp.objects.contract import Store, absent, not_a_tree
+from pyexp.objects.fileops import explained
 from pyexp.objects.hashes import (
     DIGEST_BYTES,
     NOFOLLOW,
-    Changed,
     check_bytes,
     check_oid,
-    check_unchanged,
     hash_bytes,
     hash_file,
-    hash_stream,
     kind,
     open_regular,
     read_whole,
 )
-from pyexp.objects.intake import (
-    check_expected,
-    clone,
-    discard,
-    equal_files,
-    explained,
-    flush_file,
-    flush_file_system,
-)
+from pyexp.objects.intake import MODE, SMALL_BYTES, Intake
 from pyexp.objects.memory import MemoryStore
-from pyexp.objects.statcache import Directory, StatCache, stamp
+from pyexp.objects.statcache import Directory, StatCache, is_settled, signature, stamp
 
-__all__ = ["LocalStore", "MemoryStore", "Store"]
+__all__ = ["MODE", "LocalStore", "MemoryStore", "Store"]
 
-# Up to this size a file is read whole: hashed, looked up, and only written when it is new.
-SMALL_BYTES = 1 << 20
-MODE = 0o444
+# Manifests of this size list some hundred files: from there on a look at the directories alone is quicker.
+WORTH_MARKING = 1 << 15
 _FANOUT = re.compile(r"[0-9a-f]{2}")
-# From so many new objects on, one flush of the file system is cheaper than one for each of them.
-_FLUSH_ALL = 48
-_ATTEMPTS = 3
 
 
 def _worth_listing(directory: str, wanted: int) -> bool:
@@ -97,10 +81,9 @@ class LocalStore:
         self.links = links
         self.statcache = statcache if statcache is not None else StatCache(None)
         self.base = os.path.abspath(self.root if layout == "legacy" else self.root / "files" / algo)
-        self._fsync = fsync
-        self._exact = algo != "md5-dos2unix"
-        self._new: list[str] = []
-        self._touched: set[str] = set()
+        # Whether the same hash means the same bytes: DVC 2's leaves line ends out.
+        self.exact = algo != "md5-dos2unix"
+        self._intake = Intake(self, fsync)
         self._trees: dict[str, Tree] = {}
         self._folders: dict[str, Directory] = {}
 
@@ -149,11 +132,13 @@ class LocalStore:
             with suppress(FileNotFoundError), os.scandir(directory) as entries:
                 for entry in entries:
                     oid = Oid(self.algo, prefix + entry.name)
-                    with suppress(StoreError, FileNotFoundError):
+                    try:  # not suppress(), which costs as much as the rest, for each of a hundred thousand objects
                         check_oid(oid)
                         status = entry.stat(follow_symlinks=False)
-                        if stat.S_ISREG(status.st_mode):
-                            yield oid, status.st_size, status.st_mtime
+                    except (StoreError, FileNotFoundError):
+                        continue
+                    if stat.S_ISREG(status.st_mode):
+                        yield oid, status.st_size, status.st_mtime
 
     def fanout(self) -> list[str]:
         """The directories that objects are in."""
@@ -167,10 +152,18 @@ class LocalStore:
 
     def read(self, oid: Oid) -> bytes:
         """The object's bytes, hashed; raises MissingObject, or CorruptObject after moving a bad one out of the way."""
+        data = self.read_small(oid, None)
+        assert data is not None
+        return data
+
+    def read_small(self, oid: Oid, most: int | None = SMALL_BYTES) -> bytes | None:
+        """``read``, but None for an object of more than ``most`` bytes."""
         path = self.path(oid)
         try:
             fd, status = open_regular(path, NOFOLLOW)
             try:
+                if most is not None and status.st_size > most:
+                    return None
                 data = read_whole(fd, status.st_size)
             finally:
                 os.close(fd)
@@ -247,14 +240,14 @@ class LocalStore:
         path = self.path(oid)
         check_bytes(oid, data)
         with explained(path):
-            self._put_data(oid, path, data)
+            self._intake.data(oid, path, data)
 
     def put_from(self, oid: Oid, path: str) -> int:
         """Stores the file at ``path`` as ``oid``, and returns its size in bytes.
 
         Raises CorruptObject, and stores nothing, when it is another object.
         """
-        return self._put(path, oid)[1].st_size
+        return self._intake.file(path, oid)[1].st_size
 
     def put_file(self, path: str, *, known: str | None = None) -> tuple[Oid, int]:
         """Stores a regular file: its id and size in bytes.
@@ -267,7 +260,7 @@ class LocalStore:
                 size = os.stat(path).st_size
                 if self.reuse(Oid(self.algo, known), size):
                     return Oid(self.algo, known), size
-        oid, status = self._put(path, None)
+        oid, status = self._intake.file(path)
         return oid, status.st_size
 
     def put_observed(self, path: str, *, hint: str | None = None) -> tuple[Oid, os.stat_result]:
@@ -275,7 +268,7 @@ class LocalStore:
 
         ``hint`` is a digest the file may well still have: a large file is then compared before it is copied.
         """
-        return self._put(path, None, hint)
+        return self._intake.file(path, hint=hint)
 
     def reuse(self, oid: Oid, size: int | None) -> bool:
         """Whether a good object is here already; if so its mtime becomes now, so that gc sees it is in use.
@@ -286,206 +279,28 @@ class LocalStore:
         try:
             self.verify(oid)
             # A legacy object is any text that is the same but for its line ends.
-            if size is not None and self._exact and os.lstat(path).st_size != size:
+            if size is not None and self.exact and os.lstat(path).st_size != size:
                 return False
         except (OSError, MissingObject, CorruptObject):
             return False
-        self._touch(path, oid)
+        self.touch(path, oid)
         return True
 
-    def _touch(self, path: str, oid: Oid) -> None:
+    def touch(self, path: str, oid: Oid) -> None:
+        """Makes the mtime of an object that is here, and sound, now."""
         with suppress(OSError):  # somebody else's object in a shared cache
             stamp(path)
             self.remember(oid, os.lstat(path))
-
-    def _put(self, path: str, expect: Oid | None, hint: str | None = None) -> tuple[Oid, os.stat_result]:
-        """Hashes and stores a file; a file that changes meanwhile is looked at again, a few times."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                with explained(path):
-                    fd, status = open_regular(path)
-                    try:
-                        if status.st_size <= SMALL_BYTES:
-                            return self._take_small(fd, path, status, expect), status
-                        if hint is not None and self._is_still(fd, path, status, hint):
-                            return Oid(self.algo, hint), status
-                        return self._take_large(fd, path, status, expect), status
-                    finally:
-                        os.close(fd)
-            except Changed:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-                time.sleep(0.05)
-        raise AssertionError("the loop returns or raises")
-
-    def _take_small(self, fd: int, path: str, status: os.stat_result, expect: Oid | None) -> Oid:
-        data = read_whole(fd, status.st_size)
-        check_unchanged(path, status, os.fstat(fd), len(data))
-        digest = hash_bytes(data, self.algo)
-        check_expected(path, digest, expect)
-        oid = expect or Oid(self.algo, digest)
-        final = self.path(oid)
-        # Who expects an object knows that it is not here. If it came meanwhile, its bytes are replaced by the same ones.
-        absent = expect is not None and self._exact
-        if absent or not self._same_data(oid, final, data):
-            self._write(oid, final, data)
-        return oid
-
-    def _put_data(self, oid: Oid, path: str, data: bytes) -> None:
-        if not self._same_data(oid, path, data):
-            self._write(oid, path, data)
-
-    def _write(self, oid: Oid, path: str, data: bytes) -> None:
-        temporary, fd = self._create(os.path.dirname(path))
-        try:
-            linking.write_all(fd, data)
-            self._publish(fd, temporary, path, oid)
-        except BaseException:
-            discard(temporary)
-            raise
-        finally:
-            os.close(fd)
-
-    def _same_data(self, oid: Oid, path: str, data: bytes) -> bool:
-        """Whether the object is here with just these bytes; a damaged one gives way."""
-        try:
-            fd, status = open_regular(path, NOFOLLOW)
-        except FileNotFoundError:
-            return False
-        except (OSError, StoreError):
-            self.quarantine(oid)
-            return False
-        try:
-            here = read_whole(fd, status.st_size) if status.st_size == len(data) else None
-            if here == data:
-                self._claim(fd, status, path, oid)
-                return True
-        finally:
-            os.close(fd)
-        return self._is_kept(oid)
-
-    def _claim(self, fd: int, status: os.stat_result, path: str, oid: Oid) -> None:
-        """Marks an object as in use: read-only again, and young."""
-        with suppress(OSError):  # somebody else's object in a shared cache
-            if stat.S_IMODE(status.st_mode) & 0o222:
-                os.fchmod(fd, MODE)
-            stamp(path)
-            self.remember(oid, os.fstat(fd))
-
-    def _is_kept(self, oid: Oid) -> bool:
-        """Decides on an object whose bytes are not those offered: False once a damaged one has been moved away.
-
-        Raises StoreError for a sound one: two files share one hash, unless the hash is the one that ignores line ends.
-        """
-        try:
-            found, _ = hash_file(self.path(oid), self.algo)
-        except StoreError:
-            found = None
-        if found != oid.hex.removesuffix(".dir"):
-            self.quarantine(oid)
-            return False
-        if self._exact:
-            raise StoreError(
-                f"two different files have the same {self.algo} hash: {oid.hex}",
-                hint="use a stronger hash for this project: sha256",
-            )
-        return True
-
-    def _is_still(self, fd: int, path: str, status: os.stat_result, hint: str) -> bool:
-        """Whether an open file holds just what the object ``hint`` does, which is then in use again."""
-        oid = Oid(self.algo, hint)
-        if not self.has(oid):
-            return False
-        with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
-            digest, size = hash_stream(file, self.algo)
-        check_unchanged(path, status, os.fstat(fd), size)
-        os.lseek(fd, 0, os.SEEK_SET)
-        return digest == hint and self.reuse(oid, size)
-
-    def _take_large(self, fd: int, path: str, status: os.stat_result, expect: Oid | None) -> Oid:
-        """Hashes and copies in one pass, or clones first and hashes the clone, which cannot change any more."""
-        if expect is not None and self.reuse(expect, status.st_size):
-            return expect
-        temporary, target = self._create(self.base)
-        try:
-            if clone(fd, target):
-                os.lseek(target, 0, os.SEEK_SET)
-                with os.fdopen(os.dup(target), "rb", buffering=0) as file:
-                    digest, size = hash_stream(file, self.algo)
-            else:
-                with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
-                    digest, size = hash_stream(file, self.algo, lambda piece: linking.write_all(target, piece))
-            check_unchanged(path, status, os.fstat(fd), size)
-            check_expected(path, digest, expect)
-            oid = expect or Oid(self.algo, digest)
-            final = self.path(oid)
-            if self._same_file(oid, final, temporary, size):
-                discard(temporary)
-                return oid
-            os.makedirs(os.path.dirname(final), exist_ok=True)
-            self._publish(target, temporary, final, oid)
-        except BaseException:
-            discard(temporary)
-            raise
-        finally:
-            os.close(target)
-        return oid
-
-    def _same_file(self, oid: Oid, final: str, temporary: str, size: int) -> bool:
-        try:
-            status = os.lstat(final)
-        except FileNotFoundError:
-            return False
-        if stat.S_ISREG(status.st_mode) and status.st_size == size and equal_files(final, temporary):
-            self._touch(final, oid)
-            return True
-        return self._is_kept(oid)
-
-    def _create(self, directory: str) -> tuple[str, int]:
-        temporary = durable.temporary_name(directory)
-        try:
-            return temporary, linking.create(temporary, mode=MODE)
-        except FileNotFoundError:
-            os.makedirs(directory, exist_ok=True)
-            self._touched.update((self.base, str(self.root)))
-            return temporary, linking.create(temporary, mode=MODE)
-
-    def _publish(self, fd: int, temporary: str, path: str, oid: Oid) -> None:
-        stamp(temporary, fd)
-        if self._fsync == "each":
-            os.fsync(fd)
-        os.replace(temporary, path)
-        status = os.fstat(fd)
-        if stat.S_IMODE(status.st_mode) != MODE and hasattr(os, "fchmod"):  # a umask that is stricter than most
-            os.fchmod(fd, MODE)
-            status = os.fstat(fd)
-        self.remember(oid, status)
-        directory = os.path.dirname(path)
-        if self._fsync == "each":
-            durable.sync_directory(directory)
-        elif self._fsync == "batch":
-            self._new.append(path)
-            self._touched.add(directory)
 
     def adopt(self, fd: int, temporary: str, oid: Oid) -> None:
         """Gives a temporary file in ``base``, which the caller wrote and hashed, the object's name."""
         final = self.path(oid)
         os.makedirs(os.path.dirname(final), exist_ok=True)
-        self._publish(fd, temporary, final, oid)
+        self._intake.publish(fd, temporary, final, oid)
 
     def flush(self) -> None:
         """Returns when everything stored so far would survive a power cut (see the module's text)."""
-        fresh, self._new = self._new, []
-        directories, self._touched = self._touched, set()
-        if self._fsync == "none" or not (fresh or directories):
-            return
-        with explained(self.base):
-            if len(fresh) < _FLUSH_ALL or not flush_file_system(self.base):
-                for path in fresh:
-                    flush_file(path)
-            for directory in sorted(directories, reverse=True):
-                with suppress(FileNotFoundError):
-                    durable.sync_directory(directory)
+        self._intake.flush()
 
     def remove(self, oid: Oid) -> None:
         """Removes an object; one that is not here is no error."""
@@ -493,6 +308,20 @@ class LocalStore:
         path = self.path(oid)
         with explained(path), suppress(FileNotFoundError):
             os.unlink(path)
+
+    def remove_unused(self, oid: Oid, since: float | None) -> bool:
+        """Removes an object unless it was stored or used at ``since`` (seconds since the epoch) or later."""
+        path = self.path(oid)
+        try:
+            if since is not None and os.lstat(path).st_mtime >= since:
+                return False
+            os.unlink(path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(f"object {oid} cannot be removed: {error.strerror}", hint=f"look at {path}") from error
+        self._trees.pop(oid.hex, None)
+        return True
 
     # -- directories -------------------------------------------------------------------------------------------------
 
@@ -518,6 +347,34 @@ class LocalStore:
             self._trees.clear()
         self._trees[oid.hex] = tree
         return tree
+
+    def complete(self, oid: Oid) -> bool:
+        """Whether an object is here and, if it is a manifest, everything that it lists.
+
+        Found out once for large directories, and not again as long as no object comes or goes. Raises CorruptObject
+        as ``read_tree`` does.
+        """
+        if not oid.is_dir:
+            return self.has(oid)
+        try:
+            status = os.lstat(self.path(oid))
+            known = self.statcache.directory(self.algo, f"{self.base}{os.sep}complete")
+            mark = self._mark() if status.st_size > WORTH_MARKING else None
+            if mark is not None and known.get(oid.hex, status) == mark:
+                return True
+            tree = self.read_tree(oid)
+        except (FileNotFoundError, NotADirectoryError, MissingObject):
+            return False
+        if self.missing({Oid(tree.algo, file[0]) for file in tree.files.values()}):
+            return False
+        if mark is not None:
+            known.put(oid.hex, status, mark)
+        return True
+
+    def _mark(self) -> str | None:
+        """A digest of the directories' statuses, which change when an object comes or goes; None while that is recent."""
+        statuses = [os.stat(directory) for directory in self.fanout()]
+        return hash_bytes(b"".join(map(signature, statuses)), self.algo) if all(map(is_settled, statuses)) else None
 
     def load(self, entry: Entry) -> Content:
         """What an entry stands for, with its manifest when it is a directory; raises as ``read_tree`` does."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 
 from pyexp import durable
@@ -88,20 +86,12 @@ def collect_garbage(
     count = size_bytes = 0
     for oid, size in sorted(going, key=lambda item: not item[0].is_dir):
         # Looked at again just before: another command may have come to use it meanwhile.
-        if newer_than is not None and _used_since(store.path(oid), newer_than):
-            continue
-        store.remove(oid)
-        count += 1
-        size_bytes += size
+        if store.remove_unused(oid, newer_than):
+            count += 1
+            size_bytes += size
     for directory in (store.base, *store.fanout()):
         durable.remove_litter(directory)
     return Garbage(count, size_bytes)
-
-
-def _used_since(path: str, moment: float) -> bool:
-    with suppress(FileNotFoundError):
-        return os.lstat(path).st_mtime >= moment
-    return True
 
 
 # -- from store to store ---------------------------------------------------------------------------------------------

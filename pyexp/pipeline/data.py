@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pyexp.errors import MissingObject, PyexpError, UnsafeCheckout, UsageError
+from pyexp.errors import MissingObject, PyexpError, StoreError, UnsafeCheckout
 from pyexp.events import OnEvent, null
 from pyexp.formats import dvcyaml, lockfile
 from pyexp.model import Entry, LockEntry, OutSpec, StageLock, StageSpec, Tree, TreeFile
 from pyexp.objects import checkout as objects_checkout
-from pyexp.pipeline import plan, record
+from pyexp.pipeline import incoming, placed, plan, record
 from pyexp.pipeline.load import Pipeline, Reader, Target, lock_path, open_workspace, resolve
 from pyexp.pipeline.workspace import Workspace
 from pyexp.records import dataclass
@@ -31,28 +31,18 @@ def add(
     *,
     cwd: str = "",
     commit: bool = True,
-    out: str | None = None,
-    force: bool = False,
     relink: bool = True,
     on_event: OnEvent = null,
 ) -> list[str]:
     """Tracks files and directories: into the cache, a ``.dvc`` file beside each, a line in ``.gitignore``.
 
-    ``paths`` are seen from ``cwd``. With ``out`` the one path, of anywhere, is copied there first (``force``: even if
-    something is there). ``relink=False`` leaves the files themselves where links into the cache are configured.
+    ``paths`` are seen from ``cwd``. ``relink=False`` leaves the files themselves where links into the cache are configured.
     Returns the files git should have. Raises PyexpError for a path that does not exist, lies outside, or is tracked by
     git or by a stage already.
     """
-    from pyexp.pipeline import incoming  # shutil and its compressors: only ``add`` pays for it
-
     pipeline = open_workspace(project)
     workspace = Workspace(project, on_event)
-    if out is not None:
-        if len(paths) != 1:
-            raise UsageError("--out is for one file or directory at a time", hint="add them one by one")
-        relpaths = [incoming.copy_in(project, pipeline, paths[0], out, cwd=cwd, force=force)]
-    else:
-        relpaths = [incoming.addable(project, pipeline, path, cwd) for path in paths]
+    relpaths = [incoming.addable(project, pipeline, path, cwd) for path in paths]
     for_git: dict[str, None] = {}
     with project.live():
         for relpath in relpaths:
@@ -140,7 +130,8 @@ def checkout(
 ) -> list[Changed]:
     """Makes tracked outputs hold what the lock files say, from the cache.
 
-    Raises UnsafeCheckout, before anything is touched, when unsaved bytes would go (unless ``force``), and MissingObject
+    Without targets, outputs of before (of another branch, say) that no file mentions any more go, if they are unchanged
+    and in the cache. Raises UnsafeCheckout, before anything is touched, when unsaved bytes would go (unless ``force``), and MissingObject
     at the end, naming the outputs the cache lacks (unless ``allow_missing``).
     """
     pipeline = open_workspace(project)
@@ -148,15 +139,22 @@ def checkout(
     wanted = list(_recorded(pipeline, targets, cwd, recursive=recursive, with_deps=with_deps))
     missing = [relpath for relpath, entry in wanted if entry is None or not workspace.cached(entry)]
     ready = [(relpath, entry) for relpath, entry in wanted if entry is not None and relpath not in set(missing)]
+    # What is as it should be is not looked at twice: most of it, most of the time.
+    settled = {path for path, entry in ready if not relink and _is_settled(workspace, path, entry)}
+    differing = [(relpath, entry) for relpath, entry in ready if relpath not in settled]
     if not force:
-        _refuse_unsafe(workspace, ready)
+        _refuse_unsafe(workspace, differing)
     done: list[Changed] = []
-    for relpath, entry in ready:
+    for relpath, entry in differing:
         existed = os.path.lexists(project.path(relpath))
         changes = workspace.restore(relpath, entry, force=True, relink=relink)
         if changes.added or changes.modified or changes.deleted:
             shown = f"{relpath}/" if entry.oid.is_dir else relpath
             done.append(Changed("M" if existed else "A", shown, changes.added, changes.modified, changes.deleted))
+    if not targets:
+        done += _take_away(workspace, [relpath for relpath, _, _ in pipeline.outs()])
+    placed.remember(project, dict(ready))
+    project.tidy()
     project.statcache.save()
     never_made = {relpath for relpath, entry in wanted if entry is None}
     lacking = [relpath for relpath in missing if targets or relpath not in never_made]
@@ -166,6 +164,25 @@ def checkout(
             hint="fetch it (pyexp pull), or make it again (pyexp repro)",
         )
     return done
+
+
+def _is_settled(workspace: Workspace, relpath: str, entry: Entry) -> bool:
+    """Whether a tracked directory is there, by itself and not by a link, and holds what is recorded."""
+    if not entry.oid.is_dir or os.path.islink(workspace.project.path(relpath)):
+        return False
+    with suppress(StoreError):  # something odd in it: said where it is in the way
+        return plan.same(entry, workspace.content(relpath, entry.oid.algo))
+    return False
+
+
+def _take_away(workspace: Workspace, tracked: Sequence[str]) -> list[Changed]:
+    """Deletes outputs that are here from before, unchanged, and that no file mentions any more."""
+    gone: list[Changed] = []
+    for relpath in placed.leftovers(workspace, tracked):
+        is_dir = os.path.isdir(workspace.project.path(relpath))
+        changes = workspace.restore(relpath, None)
+        gone.append(Changed("D", f"{relpath}/" if is_dir else relpath, 0, 0, changes.deleted))
+    return gone
 
 
 def _recorded(
@@ -307,6 +324,7 @@ def remove(project: Project, targets: Sequence[str], *, cwd: str = "", outs: boo
     with project.lock():
         for file, name in groups:
             _forget(project, file, name)
+    placed.forget(project, [pipeline.stages[a].relpath(out.path) for a in found for out in pipeline.stages[a].outs])
     return list(found)
 
 
@@ -370,17 +388,19 @@ def status(
     cwd: str = "",
     with_deps: bool = False,
     recursive: bool = False,
+    updates: bool = True,
     on_event: OnEvent = null,
 ) -> list[tuple[StageSpec, list[plan.Reason]]]:
     """Every stage that is out of date, with all reasons; changes nothing.
 
-    The repositories that data was imported from are asked for newer commits; those that cannot be are told of.
+    The repositories that data was imported from are asked for newer commits (unless not ``updates``); those that cannot
+    be are told of.
     """
     pipeline = open_workspace(project)
     workspace = Workspace(project)
     found: list[tuple[StageSpec, list[plan.Reason]]] = []
     named = _named_stages(pipeline, targets, cwd, with_deps=with_deps, recursive=recursive)
-    of_imports = _of_imports(project, pipeline, named, on_event)
+    of_imports = _of_imports(project, pipeline, named, updates, on_event)
     for address in named:
         stage, lock = pipeline.stages[address], pipeline.lock(address)
         observed = workspace.observed(stage, lock)
@@ -394,7 +414,7 @@ def status(
 
 
 def _of_imports(
-    project: Project, pipeline: Pipeline, named: Iterable[str], on_event: OnEvent
+    project: Project, pipeline: Pipeline, named: Iterable[str], updates: bool, on_event: OnEvent
 ) -> dict[str, list[plan.Reason]]:
     """What is to be said of imported data; asks where it came from."""
     stages = [(pipeline.stages[name], pipeline.lock(name)) for name in named if pipeline.stages[name].is_import]
@@ -402,4 +422,4 @@ def _of_imports(
         return {}
     from pyexp.pipeline import reimport  # only a project with imports pays for it
 
-    return reimport.reasons(project, stages, on_event)
+    return reimport.reasons(project, stages, updates=updates, on_event=on_event)

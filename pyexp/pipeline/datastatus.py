@@ -20,6 +20,7 @@ from pyexp.pipeline.workspace import Workspace
 from pyexp.records import dataclass, replace
 
 if TYPE_CHECKING:
+    from pyexp.pipeline.remotestatus import Asking
     from pyexp.project import Project
 
 Records = Mapping[str, Entry | None]
@@ -219,6 +220,7 @@ class Status:
     unchanged: Sequence[tuple[str, Item]]
     untracked: Sequence[str] = ()
     dirty: bool = False
+    not_in_remote: Sequence[tuple[str, Item]] = ()
 
 
 def status(
@@ -229,11 +231,13 @@ def status(
     granular: bool = False,
     untracked: bool = False,
     git: bool = True,
+    asking: Asking | None = None,
 ) -> Status:
     """Compares HEAD's records, the records of the work tree, and the tracked files (FORMATS.md §3.8).
 
-    ``untracked`` lists the files git does not know; ``git=False`` does not ask git whether anything is to be committed.
-    Raises PyexpError for a target that is tracked on neither side.
+    ``untracked`` lists the files git does not know; ``git=False`` does not ask git whether anything is to be committed;
+    ``asking`` looks for the records' data on remotes, too. Raises PyexpError for a target that is tracked on neither
+    side, RemoteError.
     """
     pipeline = open_workspace(project)
     now = records(pipeline)
@@ -246,10 +250,11 @@ def status(
     if repo is None:
         before = recorded
     missing = sides.not_cached(now)
-    if targets:
-        inside = _selector(pipeline, targets, cwd, (before, recorded, present))
+    inside = _selector(pipeline, targets, cwd, (before, recorded, present)) if targets else None
+    if inside is not None:
         before, recorded, present = (_narrowed(side, inside) for side in (before, recorded, present))
         missing = [pair for pair in missing if inside(pair[0])]
+    lacking = _lacking(project, pipeline, asking, granular, inside) if asking is not None else []
     committed, uncommitted = compare(before, recorded), compare(recorded, present)
     sides.save()
     touched = {change.path for change in committed.unchanged}
@@ -258,13 +263,22 @@ def status(
         for change in uncommitted.unchanged
         if change.path in touched and change.new is not None
     ]
-    found = Status(missing, committed, uncommitted, unchanged)
+    found = Status(missing, committed, uncommitted, unchanged, not_in_remote=lacking)
     if repo is None or not (untracked or git):
         return found
     state = index.status(repo, untracked="all" if untracked else "normal")
     prefix = project.prefix
     own = [path[len(prefix) :] for path in state.untracked if path.startswith(prefix)] if untracked else []
     return replace(found, untracked=own, dirty=not state.is_clean or bool(state.untracked))
+
+
+def _lacking(
+    project: Project, pipeline: Pipeline, asking: Asking, granular: bool, inside: Callable[[str], bool] | None
+) -> list[tuple[str, Item]]:
+    from pyexp.pipeline import remotestatus  # only who asks remotes pays for it
+
+    found = remotestatus.lacking(project, pipeline, asking, granular=granular)
+    return [(path, Item(oid, oid.is_dir)) for path, oid in found.items() if inside is None or inside(path)]
 
 
 def _selector(pipeline: Pipeline, targets: Sequence[str], cwd: str, sides: Iterable[Side]) -> Callable[[str], bool]:

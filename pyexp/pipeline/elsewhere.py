@@ -24,7 +24,7 @@ from pyexp.formats import config as config_format
 from pyexp.git import refs
 from pyexp.git import repo as repository
 from pyexp.pipeline.load import CommitReader, Pipeline, WorkspaceReader, load, parsing_options
-from pyexp.pipeline.origins import SHA, Origin, Settings, local_path
+from pyexp.pipeline.origins import SHA, Origin, Settings, User, local_path
 from pyexp.project import DVC, PYEXP, Project
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Elsewhere:
         *,
         is_local: bool,
         settings: Settings,
-        user_config: Mapping[str, str],
+        user: User,
         staging: str,
     ) -> None:
         self.url = url
@@ -60,7 +60,7 @@ class Elsewhere:
         self.sha = sha
         self.is_local = is_local
         self.staging = staging
-        self.user_config = user_config
+        self.user = user
         self._settings = settings
         self._projects: dict[str, Project] = {}
         self._pipelines: dict[str, Pipeline] = {}
@@ -126,15 +126,16 @@ class Elsewhere:
         found = Project(
             directory,
             DVC if own is None else PYEXP,
-            user_config=self.user_config,
+            user_config=self.user.config,
             statcache=Path(self.staging, "statcache"),
         )
         if not (self.is_local and found.control.is_dir()):
-            levels = {level: config_format.parse(text, f"{level} config") for level, text in self.user_config.items()}
+            levels = {level: config_format.parse(text, f"{level} config") for level, text in self.user.config.items()}
             text = self._text(posixpath.join(root, found.kind.control, "config"))
             if text is not None:
                 levels["repo"] = config_format.parse(text, f"{self.url}: {found.kind.control}/config")
             found.config = config_format.Config(levels)
+        found.ask = self.user.ask
         settings = self._settings
         found.config = config_format.weightier(
             found.config, settings.sections(), settings.remote, settings.remote_config
@@ -202,6 +203,8 @@ def scratch(path: str) -> Iterator[str]:
     try:
         yield path
     finally:
+        # All in it is ours and can be had again: what resists must not make a command fail that is done. Beside a
+        # project or a target the next ``sweep`` tries again, the system's temporary files are the system's to remove.
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -213,15 +216,18 @@ def opened(
     staging: str,
     bases: Sequence[str],
     committed: bool = True,
+    whole: bool = False,
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
     on_event: OnEvent = null,
 ) -> Iterator[Elsewhere]:
     """Opens a repository at a revision (default: its HEAD; without ``committed``, a work tree's files as they are).
 
+    ``whole`` brings all of its history and experiments along.
+
     Raises RemoteError when it cannot be reached, BadRevision, NoGitRepo for a directory without commits.
     """
-    found = _open(url, rev, staging, bases, committed, settings, user_config or {}, on_event)
+    found = _open(url, rev, staging, bases, committed, whole, settings, user, on_event)
     try:
         yield found
     finally:
@@ -235,15 +241,17 @@ def _open(
     staging: str,
     bases: Sequence[str],
     committed: bool,
+    whole: bool,
     settings: Settings,
-    user_config: Mapping[str, str],
+    user: User,
     on_event: OnEvent,
 ) -> Elsewhere:
     path = local_path(url, bases)
     if path is None:
         base, top = os.path.join(staging, f"clone-{os.urandom(4).hex()}"), "."
         git = repository.init(Path(base))
-        sha: str | None = fetched(git, url, rev, on_event)
+        git.ask = user.ask
+        sha: str | None = fetched(git, url, rev, on_event, whole=whole)
     else:
         git_here = _discover(path)
         as_is = rev is None and not committed and not (git_here is not None and git_here.worktree is None)
@@ -254,15 +262,17 @@ def _open(
             top = os.path.relpath(os.path.realpath(path), base)
             return Elsewhere(
                 url, base, _posix(top), None, None,
-                is_local=True, settings=settings, user_config=user_config, staging=staging,
+                is_local=True, settings=settings, user=user, staging=staging,
             )  # fmt: skip
         git = git_here
         base = os.path.realpath(git.worktree or os.path.join(staging, "bare"))
+        if git.worktree is None:
+            os.makedirs(base, exist_ok=True)  # stands for the work tree, with nothing in it
         top = "." if git.worktree is None else os.path.relpath(os.path.realpath(path), base)
         sha = None if as_is else resolved(git, rev)
     return Elsewhere(
         url, base, _posix(top), git, sha,
-        is_local=path is not None, settings=settings, user_config=user_config, staging=staging,
+        is_local=path is not None, settings=settings, user=user, staging=staging,
     )  # fmt: skip
 
 
@@ -295,6 +305,7 @@ def current(project: Project, origin: Origin) -> str | None:
         with git:
             return resolved(git, origin.rev)
     with staging(project) as directory, repository.init(Path(directory, "asking")) as asking:
+        asking.ask = project.home.ask
         return latest(asking, origin.url, origin.rev)
 
 
@@ -328,25 +339,43 @@ def latest(git: Repo, url: str, rev: str | None) -> str | None:
     return None if ref is None else there[ref]
 
 
-def fetched(git: Repo, url: str, rev: str | None, on_event: OnEvent) -> str:
+def tags(url: str, *, staging: str, bases: Sequence[str], user: User = User()) -> list[str]:
+    """The names of a repository's tags; raises RemoteError when it cannot be asked, NoGitRepo."""
+    path = local_path(url, bases)
+    if path is not None:
+        git = _discover(path)
+        if git is None:
+            raise NoGitRepo(f"'{url}' is in no git repository", hint="versions are tags of git")
+        with git:
+            return list(git.tags())
+    from pyexp.git import sync  # seam: see latest
+
+    with repository.init(Path(staging, f"asking-{os.urandom(4).hex()}")) as asking:
+        asking.ask = user.ask
+        return [name.removeprefix("refs/tags/") for name in sync.list_remote(asking, url, "refs/tags/")]
+
+
+def fetched(git: Repo, url: str, rev: str | None, on_event: OnEvent, *, whole: bool = False) -> str:
     """Brings a commit of a server's into an empty repository of ours: by itself if it can be had so, else everything."""
     from pyexp.git import sync  # seam: see latest
 
     on_event(Note(f"fetching {sync.shown(git, url)}", "debug"))
     there = sync.list_remote(git, url)
-    ref = _ref(there, rev or sync.default_branch(git, url))
-    if ref is None and rev is not None and SHA.fullmatch(rev):
-        ref = next((name for name, sha in sorted(there.items()) if sha == rev), None)
-        if ref is None and sync.fetch_commit(git, url, rev):
-            return rev
-    if ref is not None:
-        _checked(sync.fetch(git, url, {ref: ref}, depth=1))
-        return git.resolve(f"{there[ref]}^{{commit}}")
-    if rev is None:
+    branch = sync.default_branch(git, url)
+    ref = _ref(there, rev or branch)
+    if ref is None and rev is None:
         raise BadRevision(f"{sync.shown(git, url)} has no commits on its branch", hint="name a revision: --rev")
+    if not whole:
+        if ref is None and rev is not None and SHA.fullmatch(rev):
+            ref = next((name for name, sha in sorted(there.items()) if sha == rev), None)
+            if ref is None and sync.fetch_commit(git, url, rev):
+                return rev
+        if ref is not None:
+            _checked(sync.fetch(git, url, {ref: ref}, depth=1))
+            return git.resolve(f"{there[ref]}^{{commit}}")
     wanted = [name for name in there if name.startswith(("refs/heads/", "refs/tags/", "refs/exps/"))]
     _checked(sync.fetch(git, url, wanted))
-    refs.write_head(git, sync.default_branch(git, url) or "refs/heads/main")
+    refs.write_head(git, branch or "refs/heads/main")
     return resolved(git, rev)
 
 

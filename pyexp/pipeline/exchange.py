@@ -65,7 +65,7 @@ def needed(project: Project, what: What, on_event: OnEvent = null) -> list[Neede
     """
     found: dict[Needed, None] = {}
     for pipeline, strict in _pipelines(project, what, on_event):
-        found.update(dict.fromkeys(_needed(pipeline, what, strict=strict)))
+        found.update(dict.fromkeys(needed_of(pipeline, what, strict=strict)))
     return list(found)
 
 
@@ -81,7 +81,8 @@ def _pipelines(project: Project, what: What, on_event: OnEvent) -> Iterator[tupl
         yield pipeline, False
 
 
-def _needed(pipeline: Pipeline, what: What, *, strict: bool) -> Iterator[Needed]:
+def needed_of(pipeline: Pipeline, what: What, *, strict: bool = True) -> Iterator[Needed]:
+    """The data that is meant of one pipeline; ``strict`` raises PyexpError for a target that it does not know."""
     chosen = _chosen(pipeline, what, strict=strict)
     for relpath, stage, out in pipeline.outs():
         if not out.cache or (chosen is not None and relpath not in chosen):

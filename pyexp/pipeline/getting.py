@@ -7,17 +7,19 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pyexp import durable
 from pyexp.errors import MissingObject, PyexpError, RemoteError, UnsafeCheckout, UsageError
 from pyexp.events import Note, OnEvent, null
 from pyexp.model import Oid
-from pyexp.pipeline import addresses, elsewhere, incoming, listing
+from pyexp.pipeline import addresses, artifacts, elsewhere, incoming, listing
+from pyexp.pipeline.artifacts import Artifact
 from pyexp.pipeline.elsewhere import Elsewhere
-from pyexp.pipeline.holdings import File, Holdings, Landing, Tracked, is_description, write
+from pyexp.pipeline.holdings import Holdings, Tracked, is_description
+from pyexp.pipeline.landing import File, Landing, write
 from pyexp.pipeline.listing import Choice, Listed
-from pyexp.pipeline.origins import Settings
+from pyexp.pipeline.origins import Settings, User
 from pyexp.pipeline.share import options_of, remote_name
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def get(
     rev: str | None = None,
     force: bool = False,
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
     jobs: int | None = None,
     on_event: OnEvent = null,
 ) -> str:
@@ -54,18 +56,88 @@ def get(
             bases=[cwd],
             committed=False,
             settings=settings,
-            user_config=user_config,
+            user=user,
             on_event=on_event,
         ) as other,
     ):
-        landing = Landing(directory)
-        holdings = Holdings(other, landing, jobs=jobs, on_event=on_event)
-        files = holdings.at(path)
-        holdings.bring(files, path)
-        fresh = os.path.join(directory, "new")
-        write(files, fresh, landing, other.git)
-        incoming.deliver(fresh, target)
+        _copy(other, path, directory, target, jobs, on_event)
     return target
+
+
+def _copy(other: Elsewhere, path: str, directory: str, target: str, jobs: int | None, on_event: OnEvent) -> int:
+    """Brings the files at ``path`` into ``directory``, a place of our own, and then to ``target``; how many there are."""
+    landing = Landing(directory)
+    holdings = Holdings(other, landing, jobs=jobs, on_event=on_event)
+    files = holdings.at(path)
+    holdings.bring(files, path)
+    fresh = os.path.join(directory, "new")
+    write(files, fresh, landing, other.git)
+    incoming.deliver(fresh, target)
+    return len(files)
+
+
+def get_artifact(
+    url: str,
+    wanted: Artifact,
+    *,
+    cwd: str,
+    out: str | None = None,
+    force: bool = False,
+    settings: Settings = Settings(),
+    user: User = User(),
+    jobs: int | None = None,
+    on_event: OnEvent = null,
+) -> tuple[str, int]:
+    """Copies an artifact of another repository to ``out``; returns where, and how many files. Raises as ``get`` does."""
+    place = os.path.join(cwd, out or "")
+    with _beside(os.path.join(place, "x") if os.path.isdir(place) else place) as directory:
+        rev = _revision(url, wanted, directory, cwd, user)
+        with elsewhere.opened(
+            url,
+            rev,
+            staging=directory,
+            bases=[cwd],
+            settings=settings,
+            user=user,
+            on_event=on_event,
+        ) as other:
+            path = path_of_artifact(other, wanted)
+            target = _target(path, cwd, out, force)
+            return target, _copy(other, path, directory, target, jobs, on_event)
+
+
+def _revision(url: str, wanted: Artifact, directory: str, cwd: str, user: User) -> str:
+    return f"refs/tags/{artifacts.tag_of(elsewhere.tags(url, staging=directory, bases=[cwd], user=user), wanted)}"
+
+
+def path_of_artifact(other: Elsewhere, wanted: Artifact) -> str:
+    """The path of an artifact in a repository that is open at its commit, seen from the URL's directory."""
+    root = other.root_of(wanted.directory)
+    path = artifacts.path_of(other.pipeline(root), wanted, root)
+    return posixpath.relpath(path, other.top) if other.top else path
+
+
+def artifact_of(url: str, wanted: Artifact, *, cwd: str) -> dict[str, str]:
+    """The commit (``rev``) and ``path`` of an artifact of another repository; raises PyexpError when there is none."""
+    with _somewhere() as directory:
+        rev = _revision(url, wanted, directory, cwd, User())
+    with committed(url, rev, cwd=cwd) as other:
+        return {"rev": other.sha or "", "path": path_of_artifact(other, wanted)}
+
+
+def location_of_artifact(
+    url: str,
+    wanted: Artifact,
+    *,
+    cwd: str,
+    settings: Settings = Settings(),
+    user: User = User(),
+) -> str:
+    """Where the other repository's remote, or else its cache, keeps an artifact."""
+    with _somewhere() as directory:
+        rev = _revision(url, wanted, directory, cwd, user)
+        with elsewhere.opened(url, rev, staging=directory, bases=[cwd], settings=settings, user=user) as other:
+            return _location(other, path_of_artifact(other, wanted), directory)
 
 
 def location(
@@ -75,28 +147,32 @@ def location(
     cwd: str,
     rev: str | None = None,
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
 ) -> str:
     """Where the other repository's remote, or else its cache, keeps tracked data; of a directory, its manifest."""
     with (
         _somewhere() as directory,
         elsewhere.opened(
-            url, rev, staging=directory, bases=[cwd], committed=False, settings=settings, user_config=user_config
+            url, rev, staging=directory, bases=[cwd], committed=False, settings=settings, user=user
         ) as other,
     ):
-        holdings = Holdings(other, Landing(directory))
-        relpath = other.relpath(path)
-        for tracked in holdings.tracked(relpath):
-            oid = tracked.entry.oid
-            if tracked.below is not None:
-                file = holdings.manifest(tracked).files.get(tracked.below)
-                if file is None:
-                    break
-                oid = Oid(oid.algo, file.hex)
-            elif tracked.relpath != relpath:
+        return _location(other, path, directory)
+
+
+def _location(other: Elsewhere, path: str, directory: str) -> str:
+    holdings = Holdings(other, Landing(directory))
+    relpath = other.relpath(path)
+    for tracked in holdings.tracked(relpath):
+        oid = tracked.entry.oid
+        if tracked.below is not None:
+            file = holdings.manifest(tracked).files.get(tracked.below)
+            if file is None:
                 break
-            return f"{_base(other, tracked)}/{_key(oid)}"
-    raise PyexpError(f"'{path}' is no tracked data of '{url}'", hint="see what is: pyexp list URL --dvc-only")
+            oid = Oid(oid.algo, file.hex)
+        elif tracked.relpath != relpath:
+            break
+        return f"{_base(other, tracked)}/{_key(oid)}"
+    raise PyexpError(f"'{path}' is no tracked data of '{other.url}'", hint="see what is: pyexp list URL --dvc-only")
 
 
 def _base(other: Elsewhere, tracked: Tracked) -> str:
@@ -162,11 +238,11 @@ def usage(
     cwd: str,
     rev: str | None = None,
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
     on_event: OnEvent = null,
 ) -> dict[str, int]:
     """How many bytes what is at ``path`` of another repository has, by name; '' for a file itself."""
-    with looking_at(url, cwd=cwd, rev=rev, settings=settings, user_config=user_config, on_event=on_event) as holdings:
+    with looking_at(url, cwd=cwd, rev=rev, settings=settings, user=user, on_event=on_event) as holdings:
         return holdings.sizes(path)
 
 
@@ -178,14 +254,14 @@ def listing_of(
     rev: str | None = None,
     choice: Choice = Choice(),
     settings: Settings = Settings(),
-    user_config: Mapping[str, str] | None = None,
+    user: User = User(),
     on_event: OnEvent = null,
 ) -> tuple[list[Listed], str]:
     """What a repository, or a project of this machine, holds at ``path``; and the name of its hashes.
 
     Manifests that its cache lacks are fetched, where its remote has them, for what is to be listed.
     """
-    with looking_at(url, cwd=cwd, rev=rev, settings=settings, user_config=user_config, on_event=on_event) as holdings:
+    with looking_at(url, cwd=cwd, rev=rev, settings=settings, user=user, on_event=on_event) as holdings:
         other = holdings.other
         relpath = other.relpath(path)
         root = other.root_of(relpath)
@@ -203,13 +279,43 @@ def listing_of(
 
 
 @contextmanager
+def committed(
+    url: str, rev: str | None = None, *, cwd: str, whole: bool = False, settings: Settings = Settings()
+) -> Iterator[Elsewhere]:
+    """A repository at a commit, to be read; ``whole`` with all of its history and experiments."""
+    with (
+        _somewhere() as directory,
+        elsewhere.opened(url, rev, staging=directory, bases=[cwd], whole=whole, settings=settings) as other,
+    ):
+        yield other
+
+
+@contextmanager
+def opened_file(
+    url: str, path: str, rev: str | None = None, *, cwd: str, settings: Settings = Settings()
+) -> Iterator[BinaryIO]:
+    """A file of git, or tracked data, of another repository; raises PyexpError when there is none."""
+    with committed(url, rev, cwd=cwd, settings=settings) as other:
+        landing = Landing(other.staging)
+        holdings = Holdings(other, landing)
+        files = holdings.at(path)
+        if "" not in files:
+            raise PyexpError(f"'{path}' is a directory", hint="name a file in it")
+        holdings.bring(files, path)
+        fresh = os.path.join(other.staging, "new")
+        write(files, fresh, landing, other.git)
+        with open(fresh, "rb") as file:
+            yield file
+
+
+@contextmanager
 def looking_at(
     url: str,
     *,
     cwd: str,
     rev: str | None,
     settings: Settings,
-    user_config: Mapping[str, str] | None,
+    user: User,
     on_event: OnEvent = null,
 ) -> Iterator[Holdings]:
     """A repository to look at; a work tree of this machine as it is, unless a revision is named."""
@@ -222,7 +328,7 @@ def looking_at(
             bases=[cwd],
             committed=False,
             settings=settings,
-            user_config=user_config,
+            user=user,
             on_event=on_event,
         ) as other,
     ):

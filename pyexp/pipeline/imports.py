@@ -12,43 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pyexp.errors import FormatError, GraphError, PyexpError, RemoteError, UnsafeCheckout, UsageError
+from pyexp.errors import FormatError, PyexpError, UnsafeCheckout, UsageError
 from pyexp.events import Note, OnEvent, null
 from pyexp.formats import lockfile
-from pyexp.model import Content, Entry, LockEntry, Oid, OutSpec, StageLock, StageSpec
-from pyexp.objects import transfer
-from pyexp.pipeline import addresses, elsewhere, incoming, origins, record, share
-from pyexp.pipeline.holdings import Holdings, Landing
+from pyexp.model import Entry, LockEntry, StageLock, StageSpec
+from pyexp.pipeline import addresses, bringing, elsewhere, origins, record
+from pyexp.pipeline.bringing import How, Tracked
+from pyexp.pipeline.holdings import Holdings
+from pyexp.pipeline.landing import Landing
 from pyexp.pipeline.load import Pipeline, open_workspace, resolve
-from pyexp.pipeline.origins import Origin, Settings
+from pyexp.pipeline.origins import Origin, Settings, User
 from pyexp.pipeline.workspace import Workspace
 from pyexp.records import dataclass
 
 if TYPE_CHECKING:
     from pyexp.project import Project
-
-
-@dataclass(frozen=True)
-class How:
-    """How far an import goes: ``exec`` False only writes the record, ``download`` False only looks; with how many threads.
-
-    ``to_remote`` sends the data to a remote (``remote``, or the default) and leaves it there.
-    """
-
-    exec: bool = True
-    download: bool = True
-    to_remote: bool = False
-    remote: str | None = None
-    force: bool = False
-    jobs: int | None = None
-
-
-@dataclass(frozen=True)
-class Imported:
-    """The file that tracks an import, and what git should have."""
-
-    file: str
-    for_git: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +59,13 @@ def import_data(
     settings: Settings = Settings(),
     how: How = How(),
     on_event: OnEvent = null,
-) -> Imported:
+) -> Tracked:
     """Brings data or a file of git from another repository, and tracks it with its commit.
 
     Raises PyexpError when there is no such path, UnsafeCheckout when something is at the place already.
     """
     pipeline = open_workspace(project)
-    relpath = _place(project, pipeline, path, out, cwd, how.force)
+    relpath = bringing.place(project, pipeline, path, out, cwd, force=how.force)
     where = project.path(cwd)
     found = origins.local_path(url, [where])
     wdir = posixpath.dirname(relpath)
@@ -100,7 +78,7 @@ def import_data(
                 origin = origin.at(holdings.other.sha)
                 if how.download:
                     entry = holdings.keep(files, project.store(), path).entry
-        return _track(project, relpath, LockEntry(path, None, {"repo": origin.dumped()}), entry, how, on_event)
+        return bringing.track(project, relpath, LockEntry(path, None, {"repo": origin.dumped()}), entry, how, on_event)
 
 
 def import_url(
@@ -112,14 +90,14 @@ def import_url(
     options: Mapping[str, str] | None = None,
     how: How = How(),
     on_event: OnEvent = null,
-) -> Imported:
+) -> Tracked:
     """Brings a file or directory of a URL, or of this machine, and tracks it with what its version is called there."""
     if how.to_remote and not (how.exec and how.download):
         raise UsageError("--to-remote goes with neither --no-exec nor --no-download")
     if how.remote and not how.to_remote:
         raise UsageError("--remote goes with --to-remote")
     pipeline = open_workspace(project)
-    relpath = _place(project, pipeline, url, out, cwd, how.force)
+    relpath = bringing.place(project, pipeline, url, out, cwd, force=how.force)
     where = project.path(cwd)
     with project.live(), addresses.opened(url, project, cwd=where, options=options) as address:
         name = _recorded(url, address.path, project, posixpath.dirname(relpath), cwd)
@@ -129,7 +107,7 @@ def import_url(
             dep, entry = _from_address(project, address, name, how, on_event)
         if options:
             dep = LockEntry(dep.path, dep.entry, {**dep.extra, "fs_config": dict(options)})
-        return _track(project, relpath, dep, entry, how, on_event)
+        return bringing.track(project, relpath, dep, entry, how, on_event)
 
 
 def _from_address(
@@ -139,57 +117,9 @@ def _from_address(
     before = None if address.path is not None else address.record(name, project)
     if not how.download:
         return before or address.record(name, project), None
-    if how.to_remote:
-        content = _send(project, address, how, on_event)
-    else:
-        content = address.keep(project.store(), project=project, jobs=how.jobs, on_event=on_event)
+    content = bringing.fetch(project, address, how, on_event)
     # Of this machine: what was read is what is recorded. Of elsewhere: what the server called it before.
     return before or address.record(name, project, content), content.entry
-
-
-def _send(project: Project, address: addresses.Address, how: How, on_event: OnEvent) -> Content:
-    """From the URL to the remote; the cache does not get it."""
-    with elsewhere.staging(project) as directory:
-        landed = Landing(directory).store(project.algo)
-        content = address.keep(landed, jobs=how.jobs, on_event=on_event)
-        oids = {content.entry.oid}
-        if content.tree is not None:
-            oids |= {Oid(content.tree.algo, file.hex) for file in content.tree.files.values()}
-        with share.opened(project, how.remote) as remote:
-            target = remote.store(project.algo)
-            jobs = share.jobs_for(project, remote, how.jobs)
-            result = transfer.transfer(
-                landed, target, target.missing(oids), jobs=jobs, what="pushing", on_event=on_event
-            )
-        if result.failed:
-            raise RemoteError(f"{len(result.failed)} objects could not be sent: {result.failed[0][1]}")
-        return content
-
-
-def _place(project: Project, pipeline: Pipeline, source: str, out: str | None, cwd: str, force: bool) -> str:
-    """The relpath where data is to be; raises PyexpError when it must not be there."""
-    name = posixpath.basename(source.partition("?")[0].rstrip("/").replace(os.sep, "/"))
-    if not name or name in (".", ".."):
-        raise UsageError(f"'{source}' has no name", hint="say what it is to be called")
-    given = out or name
-    relpath = project.relpath(given, project.path(cwd))
-    if out is not None and os.path.isdir(project.path(relpath)):
-        relpath = project.relpath(os.path.join(project.path(relpath), name))
-    incoming.check(project, pipeline, relpath, given)
-    for owner, stage, _ in pipeline.outs():
-        if relpath.startswith(f"{owner}/"):
-            raise GraphError(f"'{given}' is inside '{owner}', which {stage.address} tracks", hint="name another place")
-        if relpath == owner and not force:
-            raise UnsafeCheckout(
-                f"'{relpath}' is tracked by {stage.file} already",
-                paths=[relpath],
-                hint=f"bring it up to date: pyexp update {stage.file}; or replace it: --force",
-            )
-    if os.path.lexists(project.path(relpath)) and not force:
-        raise UnsafeCheckout(f"'{relpath}' exists already", paths=[relpath], hint="to replace it: --force")
-    if not os.path.isdir(os.path.dirname(project.path(relpath))):
-        raise PyexpError(f"there is no directory for '{relpath}'", hint="make it first")
-    return relpath
 
 
 def _recorded(url: str, found: str | None, project: Project, wdir: str, cwd: str) -> str:
@@ -203,28 +133,6 @@ def _recorded(url: str, found: str | None, project: Project, wdir: str, cwd: str
     if wdir == cwd and not os.path.isabs(os.path.expanduser(url)):
         return url
     return os.path.relpath(os.path.realpath(found), os.path.join(root, wdir)).replace(os.sep, "/")
-
-
-def _track(
-    project: Project, relpath: str, dep: LockEntry, entry: Entry | None, how: How, on_event: OnEvent
-) -> Imported:
-    """Writes the record of a new import, and then brings the data into the workspace."""
-    directory, name = posixpath.split(relpath)
-    stage = StageSpec(f"{relpath}.dvc", None, wdir=directory, deps=(dep.path,), outs=(OutSpec(name),), frozen=True)
-    project.store().flush()
-    record.hide(project, stage)
-    record.write(project, [(stage, StageLock(None, (dep,), {}, (recorded_as(project, name, entry),)))])
-    workspace = Workspace(project, on_event)
-    if entry is not None and not how.to_remote:
-        workspace.restore(relpath, entry, force=how.force)
-        project.statcache.save()
-    ignore_file = posixpath.join(directory, ".gitignore")
-    for_git = [ignore_file, stage.file] if os.path.exists(project.path(ignore_file)) else [stage.file]
-    return Imported(stage.file, tuple(for_git))
-
-
-def recorded_as(project: Project, name: str, entry: Entry | None) -> LockEntry:
-    return LockEntry(name, entry, {} if entry is not None else {"hash": project.algo})
 
 
 # -- update ----------------------------------------------------------------------------------------------------------
@@ -339,7 +247,7 @@ def _replace(
             )
     project.store().flush()
     record.hide(project, stage)
-    out = recorded_as(project, stage.outs[0].path, entry)
+    out = bringing.recorded_as(project, stage.outs[0].path, entry)
     if entry is None:
         workspace.restore(relpath, None)
     record.write(project, [(stage, StageLock(None, (dep,), {}, (out,)))])
@@ -386,7 +294,7 @@ def opening(
             staging=directory,
             bases=bases,
             settings=origin.settings,
-            user_config=project.user_config,
+            user=User(project.user_config, project.home.ask),
             on_event=on_event,
         ) as other,
     ):

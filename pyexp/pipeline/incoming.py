@@ -1,12 +1,10 @@
-"""Data on its way in: whether a path can be tracked, and data of anywhere copied to where it is to be."""
+"""Data on its way in: whether a path can be tracked, and what came moved to where it is to be."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
-from pyexp import durable
 from pyexp.errors import GraphError, PyexpError, UnsafeCheckout
 from pyexp.pipeline.load import LOCK_FILE, Pipeline
 
@@ -65,43 +63,6 @@ def refuse_ignored(project: Project, relpath: str, file: str | None) -> None:
         )
 
 
-def copy_in(project: Project, pipeline: Pipeline, source: str, out: str, *, cwd: str = "", force: bool = False) -> str:
-    """Copies a file or directory to ``out`` (into it, if it is a directory) and returns its relpath.
-
-    The copy appears whole or not at all. Raises PyexpError when there is no such source, UnsafeCheckout when something
-    is at the place already (``force`` replaces it); nothing is copied to where it could not be tracked.
-    """
-    source = os.path.normpath(os.path.join(project.path(cwd), source))
-    if not os.path.exists(source):
-        raise PyexpError(f"'{source}' does not exist", hint="check the name")
-    relpath = project.relpath(out, project.path(cwd))
-    if os.path.isdir(project.path(relpath)):
-        relpath = project.relpath(os.path.join(project.path(relpath), os.path.basename(source)))
-    check(project, pipeline, relpath, out)
-    target = project.path(relpath)
-    if os.path.lexists(target) and not force:
-        raise UnsafeCheckout(f"'{relpath}' exists already", paths=[relpath], hint="to replace it: --force")
-    real, inside = os.path.realpath(source), os.path.realpath(target)
-    if real == inside or inside.startswith(real + os.sep) or real.startswith(inside + os.sep):
-        raise PyexpError(f"'{source}' and '{relpath}' hold each other", hint="name another place")
-    directory = os.path.dirname(target)
-    if not os.path.isdir(directory):
-        raise PyexpError(f"there is no directory for '{relpath}'", hint="make it first")
-    temporary = durable.temporary_name(directory)
-    try:
-        if os.path.isdir(source):
-            shutil.copytree(source, temporary, copy_function=_copy)
-        else:
-            _copy(source, temporary)
-        if os.path.isdir(target) or os.path.isdir(temporary):
-            _discard(target)
-        os.replace(temporary, target)
-    except BaseException:
-        _discard(temporary)
-        raise
-    return relpath
-
-
 def deliver(fresh: str, target: str) -> None:
     """Moves what is at ``fresh`` to ``target``; into a directory that is there, file by file, which keeps its others.
 
@@ -117,17 +78,3 @@ def deliver(fresh: str, target: str) -> None:
         return
     for name in sorted(os.listdir(fresh)):
         deliver(os.path.join(fresh, name), os.path.join(target, name))
-
-
-def _copy(source: str, target: str) -> None:
-    """Bytes and the executable bit: the source may be read-only, the copy is for working with."""
-    shutil.copyfile(source, target)
-    if os.stat(source).st_mode & 0o100:
-        os.chmod(target, os.stat(target).st_mode | 0o100)
-
-
-def _discard(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)

@@ -163,7 +163,7 @@ class _View:
                 found[path] = Listed(path, is_dir=True)
         if top is not None:
             found = {path: replace(item, is_out=True) for path, item in found.items()}
-        elif self._outs_only:
+        if self._outs_only:
             found = {path: item for path, item in found.items() if path in known}
         return [found[path] for path in sorted(found)]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pyexp.errors import GraphError, PyexpError, UnsafeCheckout
+from pyexp.errors import GraphError, PyexpError, RemoteError, UnsafeCheckout
 from pyexp.formats import lockfile
 from pyexp.model import LockEntry, OutSpec, StageLock, StageSpec
 from pyexp.pipeline import incoming, plan, record
@@ -74,6 +76,8 @@ def _planned(project: Project, source: str, destination: str, cwd: str) -> _Plan
     lock = pipeline.lock(stage.address)
     new, there = _target(project, workspace, stage, lock, old, project.relpath(destination, project.path(cwd)))
     moved, moved_lock = _renamed(stage, lock, old, new)
+    if any("repo" in dep.extra for dep in lock.deps):
+        moved_lock = replace(moved_lock, deps=tuple(_still_found(project, stage, moved, dep) for dep in lock.deps))
     _check(project, pipeline, old, new, moved, there=there, file_moves=moved.file != stage.file)
     # A .dvc file that works in another directory is written anew: its text would not be understood elsewhere.
     text = project.read_text(stage.file) if stage.wdir == posixpath.dirname(stage.file) else None
@@ -148,6 +152,26 @@ def _renamed(stage: StageSpec, lock: StageLock, old: str, new: str) -> tuple[Sta
     deps = tuple(dep if _is_foreign(dep) else replace(dep, path=path_of(dep.path)) for dep in lock.deps)
     moved = replace(stage, file=file, wdir=wdir, outs=outs, deps=tuple(dep.path for dep in deps))
     return moved, StageLock(lock.cmd, deps, lock.params, made)
+
+
+def _still_found(project: Project, stage: StageSpec, moved: StageSpec, dep: LockEntry) -> LockEntry:
+    """An import's dep, with a path of its repository that leads there from the new place, too."""
+    from pyexp.pipeline.imports import bases  # with all of transfers: only imports pay for it
+    from pyexp.pipeline.origins import local_path
+
+    repo = dep.extra["repo"]
+    url = repo.get("url") if isinstance(repo, Mapping) else None
+    if not isinstance(url, str) or url.startswith(("file:", "~")) or os.path.isabs(url):
+        return dep
+    with suppress(RemoteError):  # nothing is there now: it stays as it is
+        was = local_path(url, bases(project, stage))
+        now = None
+        with suppress(RemoteError):
+            now = local_path(url, bases(project, moved))
+        if was is not None and (now is None or os.path.realpath(now) != os.path.realpath(was)):
+            seen = os.path.relpath(os.path.realpath(was), os.path.realpath(project.path(moved.wdir)))
+            return replace(dep, extra={**dep.extra, "repo": {**repo, "url": seen.replace(os.sep, "/")}})
+    return dep
 
 
 def _is_foreign(dep: LockEntry) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pyexp import durable
 from pyexp.errors import PyexpError, RemoteError, UsageError
+from pyexp.events import Ask
 from pyexp.formats import config as config_format
 from pyexp.model import StageLock
 from pyexp.records import dataclass, field, replace
@@ -58,6 +59,14 @@ class Settings:
         if self.remote is not None:
             found["core"] = {**found.get("core", {}), "remote": self.remote}
         return found
+
+
+@dataclass(frozen=True)
+class User:
+    """Who looks at another repository: configuration of their own, by level, and how to ask them for a secret."""
+
+    config: Mapping[str, str] = field(default_factory=dict)
+    ask: Ask | None = None
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def graph(pipeline: Pipeline) -> Graph:
     downstream: dict[str, list[str]] = {address: [] for address in pipeline.stages}
     for address, stage in pipeline.stages.items():
         needs: dict[str, None] = {}
-        if not stage.frozen:
+        if not (stage.frozen or _is_of_repository(pipeline, stage)):
             for relpath in _needed_paths(stage):
                 for producer in _makers(relpath, producers, paths):
                     needs[producer] = None
@@ -49,6 +49,11 @@ def graph(pipeline: Pipeline) -> Graph:
     found = Graph(upstream, {address: tuple(users) for address, users in downstream.items()})
     _depth_first(pipeline.stages, upstream)
     return found
+
+
+def _is_of_repository(pipeline: Pipeline, stage: StageSpec) -> bool:
+    """Whether a stage is an import whose dep is a path of another repository."""
+    return stage.is_import and any("repo" in dep.extra for dep in pipeline.lock(stage.address).deps)
 
 
 def _needed_paths(stage: StageSpec) -> Iterable[str]:

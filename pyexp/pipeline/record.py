@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyexp import durable
 from pyexp.errors import PyexpError, StageFailed
 from pyexp.events import Note, OnEvent
 from pyexp.formats import lockfile, values
-from pyexp.model import Content, LockEntry, StageLock, StageSpec
-from pyexp.pipeline import plan, stagecache
+from pyexp.model import Content, Entry, LockEntry, StageLock, StageSpec
+from pyexp.pipeline import placed, plan, stagecache
 from pyexp.pipeline.load import lock_path
 from pyexp.pipeline.workspace import Workspace
 from pyexp.records import replace
@@ -224,4 +224,13 @@ def write(project: Project, records: Sequence[tuple[StageSpec, StageLock]]) -> l
                 new = lockfile.update_lock(text, file, {stage.name or "": lock for stage, lock in found})
             if project.write_text(file, new):
                 changed.append(file)
+        placed.remember(project, dict(_cached_outputs(records)))
     return changed
+
+
+def _cached_outputs(records: Sequence[tuple[StageSpec, StageLock]]) -> Iterator[tuple[str, Entry]]:
+    for stage, lock in records:
+        cached = {out.path for out in stage.outs if out.cache}
+        for out in lock.outs:
+            if out.path in cached and out.entry is not None:
+                yield stage.relpath(out.path), out.entry

@@ -13,8 +13,9 @@ from pyexp.formats import lockfile
 from pyexp.model import Content, StageLock, StageSpec
 from pyexp.objects.store import LocalStore
 from pyexp.pipeline import addresses, elsewhere, plan, record
+from pyexp.pipeline.bringing import How, recorded_as
 from pyexp.pipeline.holdings import Holdings
-from pyexp.pipeline.imports import How, bases, checksum_changed, is_same, opening, origin_of, recorded_as, update_one
+from pyexp.pipeline.imports import bases, checksum_changed, is_same, opening, origin_of, update_one
 from pyexp.pipeline.load import Pipeline
 from pyexp.pipeline.origins import Origin
 from pyexp.pipeline.share import Report
@@ -162,11 +163,16 @@ def refresh(project: Project, stage: StageSpec, lock: StageLock, *, pull: bool, 
 
 
 def reasons(
-    project: Project, stages: Iterable[tuple[StageSpec, StageLock]], on_event: OnEvent = null
+    project: Project,
+    stages: Iterable[tuple[StageSpec, StageLock]],
+    *,
+    updates: bool = True,
+    on_event: OnEvent = null,
 ) -> dict[str, list[plan.Reason]]:
     """What ``status`` says of imports besides their outputs: by address, newer commits and records that were edited.
 
-    Repositories are asked once each; one that cannot be asked is told of, and passed over.
+    Repositories are asked once each; one that cannot be asked is told of, and passed over. Without ``updates`` only
+    those of imports that are not frozen are asked: what ``repro`` would bring.
     """
     found: dict[str, list[plan.Reason]] = {}
     asked: dict[str, str | None] = {}
@@ -178,7 +184,7 @@ def reasons(
         origin = origin_of(project, stage, lock)
         if origin is None and not stage.frozen and _is_newer(project, stage, lock, on_event):
             found.setdefault(stage.address, []).insert(0, plan.Reason("deps", "modified", stage.deps[0]))
-        if origin is None or origin.rev_lock is None:
+        if origin is None or origin.rev_lock is None or (stage.frozen and not updates):
             continue
         key = f"{origin.key(origin.rev)} {stage.wdir}"
         if key not in asked:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pyexp.errors import CorruptObject, MissingObject, PyexpError, RemoteError
 from pyexp.events import OnEvent, null
-from pyexp.formats.config import TRUE
 from pyexp.model import Entry, Oid, Tree
 from pyexp.objects import transfer
+from pyexp.objects.options import flag
 from pyexp.objects.store import LocalStore, Store
 from pyexp.records import dataclass
 
@@ -81,7 +81,7 @@ def opened(project: Project, name: str | None = None) -> Iterator[Remote]:
     chosen = remote_name(project, name)
     options = options_of(project, chosen)
     for secret in ("password", "passphrase"):
-        if options.get(f"ask_{secret}", "").lower() in TRUE and not options.get(secret):
+        if flag(options, f"ask_{secret}") and not options.get(secret):
             options[secret] = _ask(project, chosen, secret)
     found = open_remote(chosen, options, project.control)
     try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pyexp.errors import CorruptObject, FormatError, MissingObject, PyexpError
+from pyexp.errors import CorruptObject, FormatError, PyexpError
 from pyexp.events import Note, OnEvent, null
 from pyexp.formats import values
-from pyexp.model import Content, Entry, Oid, StageLock, StageSpec
+from pyexp.model import Content, Entry, StageLock, StageSpec
 from pyexp.objects import build, checkout
 from pyexp.pipeline.plan import Observed
 
@@ -61,6 +61,7 @@ class Workspace:
             statcache=self.project.statcache,
             ignore=self.project.ignored_below(relpath),
             store=self.project.store(algo) if keep else None,
+            litter=self.project.litter,
             on_event=self._on_event,
         )
 
@@ -91,18 +92,11 @@ class Workspace:
     def cached(self, entry: Entry) -> bool:
         """Whether the cache holds all of an output: its object, or its manifest and every member."""
         store = self.project.store(entry.oid.algo)
-        if not store.has(entry.oid):
-            return False
-        if not entry.oid.is_dir:
-            return True
         try:
-            tree = store.read_tree(entry.oid)
-        except MissingObject:
-            return False
+            return store.complete(entry.oid)
         except CorruptObject as damaged:
             self._on_event(Note(str(damaged), "warning"))
             return False
-        return not store.missing({Oid(tree.algo, file.hex) for file in tree.files.values()})
 
     def would_lose(self, relpath: str, entry: Entry) -> list[str]:
         """The paths that ``restore`` would refuse to overwrite: their bytes are saved nowhere."""

@@ -17,6 +17,7 @@ HOMES = {
     "tomlkit": ("formats/",),
     "tomllib": ("formats/",),
     "xxhash": ("objects/hashes.py",),
+    "paramiko": ("ssh.py", "objects/remote_ssh.py", "git/paramikossh.py"),
     "prettytable": ("cli/",),
     "argparse": ("cli/",),
     "multiprocessing": ("experiments/executors.py",),

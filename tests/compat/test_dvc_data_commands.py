@@ -341,3 +341,13 @@ def test_the_python_api_gives_the_same(both: Both, tmp_path: Path) -> None:
 
 def same_commit(tag: str) -> str:
     return "v1" if tag in ("best#prod#1", "best@v1.2.0") else tag
+
+
+def test_status_names_a_dep_outside_the_project_in_full(both: Both) -> None:
+    (both.root.parent / "outside.txt").write_text("1\n")
+    both.put("dvc.yaml", "stages:\n  s:\n    cmd: cp ../outside.txt o\n    deps: [../outside.txt]\n    outs: [o]\n")
+    both.dvc("repro", "-q")
+    assert both.same("status", "--json") == {}
+    (both.root.parent / "outside.txt").write_text("2\n")
+    told = both.same("status", "--json")
+    assert told == {"s": [{"changed deps": {f"{both.root.parent}/outside.txt": "modified"}}]}

@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from servers import web
-from twins import Work
+from servers import KEY, SECRET, s3, web
+from twins import Work, interpreter
 
 pytestmark = [pytest.mark.dvc, pytest.mark.git]
 
@@ -65,7 +66,8 @@ def same(pair: dict[str, Work]) -> None:
 
 
 def objects(work: Work) -> set[str]:
-    return {path for path in work.cache() if path.startswith("files/")}
+    # DVC leaves its trials of links there.
+    return {path for path in work.cache() if path.startswith("files/") and not path.endswith(".tmp")}
 
 
 def lose(work: Work, *paths: str) -> None:
@@ -132,6 +134,34 @@ def test_each_goes_on_where_the_other_began(pair: dict[str, Work], registry: Wor
         for other in TOOLS:
             assert json.loads(work.tool(other, "status", "--json").out) == {}
     same(swapped)
+
+
+def test_status_without_a_look_for_updates(pair: dict[str, Work], registry: Work, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("1\n")
+    for args in (
+        ("import", "../registry", "data"),
+        ("import", "../registry", "plain.txt"),
+        ("import-url", "../one.csv"),
+    ):
+        both(pair, *args)
+    both(pair, "unfreeze", "one.csv.dvc")
+    both(pair, "unfreeze", "plain.txt.dvc")
+    same(pair)
+    change(registry)
+    (tmp_path / "one.csv").write_text("2\n")
+    for options, names in (
+        ((), {"data.dvc", "plain.txt.dvc", "one.csv.dvc"}),
+        (("--no-updates",), {"plain.txt.dvc", "one.csv.dvc"}),
+    ):
+        told = [json.loads(pair["pyexp"].tool(name, "status", "--json", *options).out) for name in TOOLS]
+        assert told[0] == told[1] and set(told[0]) == names
+    shutil.move(registry.root, tmp_path / "away")
+    pair["pyexp"].pyexp("freeze", "plain.txt.dvc")
+    assert "frozen: true" in pair["pyexp"].read("plain.txt.dvc")
+    told = pair["pyexp"].pyexp("status", "--no-updates", "data.dvc", "plain.txt.dvc")
+    assert told.out == "Data and pipelines are up to date.\n" and told.err == ""
+    assert "cannot be looked at" in pair["pyexp"].pyexp("status", "data.dvc").err
+    assert "leave it out" in pair["pyexp"].pyexp("status", "-c", "--no-updates", code=2).err
 
 
 def test_partial_imports_of_each_are_completed_by_the_other(pair: dict[str, Work], registry: Work) -> None:
@@ -264,3 +294,164 @@ def test_list_and_du_print_the_same(registry: Work) -> None:
         lines = [sorted(registry.tool(name, *args).out.split("\n")) for name in TOOLS]
         bare = [[line.split() for line in one if line.strip()] for one in lines]
         assert bare[0] == bare[1], args
+
+
+def stored(top: Path) -> dict[str, bytes]:
+    found = {str(path.relative_to(top)): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
+    # DVC's trials of links.
+    return {path: data for path, data in found.items() if not path.endswith(".tmp")}
+
+
+def test_data_of_outside_is_added_through_the_cache(
+    pair: dict[str, Work], site: tuple[Path, str], tmp_path: Path
+) -> None:
+    (tmp_path / "there/d/e").mkdir(parents=True)
+    (tmp_path / "there/d/e/y").write_text("y\n")
+    (tmp_path / "there/one.csv").write_text("1\n")
+    (site[0] / "w.txt").write_text("web\n")
+    for work in pair.values():
+        work.put("sub/keep", "")
+    both(pair, "add", "../there/one.csv", "-o", "one.csv")
+    both(pair, "add", "../there/d", "-o", "sub")
+    both(pair, "add", str(tmp_path / "there/d"), "--out", "sub/other")
+    both(pair, "add", "../../there/one.csv", "-o", "x.csv", cwd="sub")
+    both(pair, "add", f"{site[1]}/w.txt", "-o", "web.txt")
+    same(pair)
+    assert objects(pair["pyexp"]) == objects(pair["dvc"])
+    for work in pair.values():
+        assert work.read("web.txt") == "web\n" and work.read("sub/other/e/y") == "y\n"
+        for name in TOOLS:
+            work.tool(name, "add", "../there/one.csv", "-o", "one.csv", code=1)
+            assert json.loads(work.tool(name, "status", "--json").out) == {}
+    (tmp_path / "there/one.csv").write_text("2\n")
+    both(pair, "add", "-f", "../there/one.csv", "-o", "one.csv")
+    same(pair)
+
+
+def test_data_is_added_to_a_remote_only(pair: dict[str, Work], site: tuple[Path, str], tmp_path: Path) -> None:
+    (tmp_path / "there/d/e").mkdir(parents=True)
+    (tmp_path / "there/d/e/y").write_text("y\n")
+    (tmp_path / "there/one.csv").write_text("1\n")
+    (site[0] / "w.txt").write_text("web\n")
+    for name, work in pair.items():
+        work.put("mine.txt", "mine\n")
+        work.put("sub/f", "f\n")
+        work.git("rm", "-rq", "--cached", "--ignore-unmatch", "mine.txt", "sub")
+        work.tool(name, "remote", "add", "-q", "-d", "r", str(tmp_path / f"store-{name}"))
+    both(pair, "add", "--to-remote", "../there/d")
+    both(pair, "add", "--to-remote", "../there/one.csv", "-o", "sub")
+    both(pair, "add", "--to-remote", f"{site[1]}/w.txt", "-o", "web.txt", "--remote-jobs", "2")
+    both(pair, "add", "--to-remote", "mine.txt")
+    both(pair, "add", "--to-remote", "sub/f", "-r", "r")
+    # DVC leaves it to the user to hide what comes later from git.
+    hidden = {path for path in pair["pyexp"].files() if path.endswith(".gitignore") and path != ".dvc/.gitignore"}
+    assert hidden == {".gitignore", "sub/.gitignore"}
+    files = [{path: data for path, data in work.files().items() if path not in hidden} for work in pair.values()]
+    for found in files:
+        del found[".dvc/config"]
+    assert files[1] == files[0]
+    assert stored(tmp_path / "store-pyexp") == stored(tmp_path / "store-dvc")
+    assert not objects(pair["pyexp"]) and pair["pyexp"].read("mine.txt") == "mine\n"
+    swapped = {"dvc": pair["pyexp"], "pyexp": pair["dvc"]}
+    both(swapped, "pull")
+    for work in pair.values():
+        assert work.read("web.txt") == "web\n" and work.read("d/e/y") == "y\n" and work.read("sub/one.csv") == "1\n"
+        assert json.loads(work.pyexp("status", "--json").out) == json.loads(work.dvc("status", "--json").out) == {}
+
+
+@pytest.fixture
+def bucket(pair: dict[str, Work], dvc: str, tmp_path: Path) -> Iterator[Path]:
+    """A bucket on an S3 server, which both projects know as the remote ``s3``."""
+    if subprocess.run([interpreter(dvc), "-c", "import s3fs"], capture_output=True).returncode:
+        pytest.skip("this DVC has no S3: pip install 'dvc[s3]'")
+    top = tmp_path / "server/bucket"
+    top.mkdir(parents=True)
+    # The server must see at once what the test changes behind its back.
+    with s3(tmp_path / "server", more=("--dir-cache-time", "1ms")) as endpoint:
+        for work in pair.values():
+            work.put(
+                ".dvc/config",
+                f"['remote \"s3\"']\n    url = s3://bucket/in\n    endpointurl = {endpoint}\n    region = us-east-1\n"
+                f"    access_key_id = {KEY}\n    secret_access_key = {SECRET}\n",
+            )
+        yield top
+
+
+def test_files_of_a_bucket(pair: dict[str, Work], bucket: Path) -> None:
+    def fill(relpath: str, text: str) -> None:
+        (bucket / "in" / relpath).parent.mkdir(parents=True, exist_ok=True)
+        (bucket / "in" / relpath).write_text(text)
+
+    fill("one.csv", "1\n")
+    fill("d/x", "x\n")
+    fill("d/e/y ü", "y\n")
+    both(pair, "import-url", "remote://s3/one.csv")
+    both(pair, "import-url", "remote://s3/d")
+    both(pair, "import-url", "remote://s3/d", "later", "--no-download")
+    both(pair, "import-url", "remote://s3/one.csv", "never.csv", "--no-exec")
+    both(pair, "import-url", "remote://s3/one.csv", "free.csv")
+    same(pair)
+    both(pair, "unfreeze", "free.csv.dvc")
+    assert "etag" in pair["pyexp"].read("one.csv.dvc")
+    swapped = {"dvc": pair["pyexp"], "pyexp": pair["dvc"]}
+
+    def status() -> set[str]:
+        told = [work.tool(name, "status", "--json").json() for work in pair.values() for name in TOOLS]
+        assert all(one == told[0] for one in told)
+        return set(told[0])
+
+    assert status() == {"later.dvc", "never.csv.dvc"}
+    fill("one.csv", "second\n")
+    fill("d/z", "z\n")
+    (bucket / "in/d/x").unlink()
+    assert status() == {"later.dvc", "never.csv.dvc", "free.csv.dvc"}
+    both(swapped, "update", "one.csv.dvc", "d.dvc", "never.csv.dvc", "free.csv.dvc")
+    same(swapped)
+    assert swapped["dvc"].read("one.csv") == "second\n" and not (swapped["pyexp"].root / "d/x").exists()
+    for work in pair.values():
+        for name in TOOLS:  # nothing to do
+            before = work.files()
+            work.tool(name, "update", "one.csv.dvc", "d.dvc")
+            assert work.files() == before, name
+        assert "has changed since" in work.pyexp("pull", "later", code=1).err
+        work.pyexp("update", "later.dvc")
+    same(pair)
+    assert status() == set()
+
+
+def test_moved_imports_still_know_where_they_came_from(pair: dict[str, Work], registry: Work, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("1\n")
+    for work in pair.values():
+        work.put("in/side", "s\n")
+        work.put("sub/keep", "")
+    both(pair, "import-url", "../one.csv")
+    both(pair, "import-url", "in/side", "copy")
+    both(pair, "import", "../registry", "plain.txt")
+    both(pair, "move", "one.csv", "sub/two.csv")
+    both(pair, "move", "copy", "sub")
+    both(pair, "move", "plain.txt", "sub/plain.txt")
+    same(pair)
+    (tmp_path / "one.csv").write_text("2\n")
+    change(registry)
+    swapped = {"dvc": pair["pyexp"], "pyexp": pair["dvc"]}
+    both(swapped, "update", "sub/two.csv.dvc", "sub/copy.dvc", "sub/plain.txt.dvc")
+    same(swapped)
+    assert swapped["dvc"].read("sub/two.csv") == "2\n" and swapped["dvc"].read("sub/plain.txt") == "second\n"
+
+
+def test_a_relative_repository_is_found_from_a_new_place(pair: dict[str, Work], registry: Work) -> None:
+    """Ours is seen from the file; DVC's from wherever the user stands, which leads nowhere after a move."""
+    work = pair["pyexp"]
+    work.put("sub/deep/keep", "")
+    work.put("sub/registry/data/a", "not this one\n")
+    work.commit("beside")
+    work.pyexp("import", "../../registry", "data", cwd="sub")
+    assert "url: ../../registry" in work.read("sub/data.dvc")
+    work.pyexp("move", "data", "../top", cwd="sub")
+    assert "url: ../registry" in work.read("top.dvc")
+    work.pyexp("move", "top", "sub/deep/there")
+    # From sub/deep '../registry' would be another one.
+    assert "url: ../../../registry" in work.read("sub/deep/there.dvc")
+    change(registry)
+    work.pyexp("update", "sub/deep/there.dvc")
+    assert work.read("sub/deep/there/a") == "second\n"

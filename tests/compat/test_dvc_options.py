@@ -40,7 +40,6 @@ ABSENT = {
     "ds": "the same",
     "import-db": "needs DVC's database packages",
     "test-db": "the same",
-    "artifacts": SOON,
     "plots": SOON,
     "exp exec-run": "internal to DVC",
     "exp queue-worker": "the same",
@@ -48,10 +47,7 @@ ABSENT = {
     "experiments queue-worker": "the same",
 }
 OPTIONS = {
-    **{("add", option): SOON for option in ("-r", "--remote", "--remote-jobs", "--to-remote")},
-    **{("data status", option): SOON for option in ("-r", "--remote", "--not-in-remote", "--no-remote-refresh")},
-    ("status", "--no-updates"): SOON,
-    ("import-url", "--version-aware"): SOON,
+    ("import-url", "--version-aware"): "objects are kept by their hash, not by versions of a bucket (docs/remotes.md)",
     ("exp rename", "-g"): "DVC takes it and renames the local experiment (FORMATS.md §7 #36)",
     ("exp rename", "--git-remote"): "the same",
     ("gc", "-p"): "other projects that share a cache: each of our projects keeps its own marks",

@@ -108,3 +108,52 @@ def test_experiments_with_their_data(team: tuple[Work, Work, Path], tmp_path: Pa
     assert bob.read("model.txt") == "lr: 0.75\n" and bob.read("params.yaml") == "lr: 0.75\n"
     bob.tool(second, "exp", "remove", "-g", "origin", "hot")
     assert "hot" not in ann.tool(first, "exp", "list", "origin").out
+
+
+def test_data_that_is_not_on_the_remote(team: tuple[Work, Work, Path], tmp_path: Path) -> None:
+    ann, bob, _ = team
+    empty = str(tmp_path / "empty")
+    for work in team[:2]:
+        work.put("local.txt.dvc", "outs:\n- md5: 60b725f10c9c85c70d97880dfe8191b3\n  path: local.txt\n  push: false\n")
+        work.dvc("remote", "add", "-q", "empty", empty)
+    ann.dvc("repro")
+
+    def look(*args: str) -> list[str]:
+        told = [
+            ann.tool(tool, "data", "status", "--not-in-remote", "--json", *args).json() for tool in ("dvc", "pyexp")
+        ]
+        groups = [sorted(one.get("not_in_remote", [])) for one in told]
+        assert groups[0] == groups[1], args
+        lines = ann.pyexp("data", "status", "--not-in-remote", *args).out.partition("Not in remote:\n")[2]
+        shown = [line.strip() for line in lines.partition("\n\n")[0].splitlines() if line.startswith("    ")]
+        assert sorted(shown) == groups[0]
+        return groups[0]
+
+    inside = ["data/", "data/a", "data/b", "data/sub/ü"]
+    assert look() == ["data/", "model.txt"]
+    assert look("--granular") == [*inside, "model.txt"]
+    ann.pyexp("push", "-q", "model.txt", "data/a")
+    assert look("--granular", "--no-remote-refresh") == [*inside, "model.txt"]
+    assert look("--granular") == ["data/", "data/b", "data/sub/ü"]
+    assert look("--granular", "--no-remote-refresh") == ["data/", "data/b", "data/sub/ü"]
+    ann.pyexp("push", "-q")
+    assert look("--granular", "data/b") == []
+    assert look("--granular", "-r", "empty") == [*inside, "model.txt"]
+    assert look("-r", "empty", "data") == ["data/"]
+    assert look() == look("--granular") == []
+    # A manifest that is only on the remote is looked into there.
+    bob.remove("data", ".dvc/cache")
+    ann.remove(".dvc/cache/files")
+    assert look("--granular") == []
+
+
+def test_without_a_remote_nothing_is_on_one(project: Callable[..., Work]) -> None:
+    work = project({})
+    work.put("data/a", "a\n")
+    work.dvc("add", "-q", "data")
+    told = [
+        work.tool(tool, "data", "status", "--not-in-remote", "--granular", "--json").json() for tool in ("dvc", "pyexp")
+    ]
+    assert [sorted(one["not_in_remote"]) for one in told] == [["data/", "data/a"]] * 2
+    assert "there is no remote 'nosuch'" in work.pyexp("data", "status", "--not-in-remote", "-r", "nosuch", code=1).err
+    assert "go with --not-in-remote" in work.pyexp("data", "status", "-r", "other", code=2).err

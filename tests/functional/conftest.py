@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,6 +106,23 @@ class Space:
         done = self.cli(*args)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+
+def on_a_terminal(space: Space, args: list[str], answers: Iterable[tuple[str, str]]) -> tuple[int, str]:
+    """Types a command and, as it asks for them, answers: its exit code, and what was to be seen."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(space.root)
+        os.execv(sys.executable, [sys.executable, "-m", "pyexp", *args])
+    said = b""
+    for question, answer in answers:
+        while question.encode() not in said or not said.endswith(b": "):
+            said += os.read(terminal, 1000)
+        os.write(terminal, answer.encode() + b"\n")
+    with suppress(OSError):  # the end of a terminal
+        while more := os.read(terminal, 1000):
+            said += more
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode()
 
 
 @pytest.fixture(autouse=True)

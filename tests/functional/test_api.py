@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from dulwich.repo import Repo as DulwichRepo
 from functional.conftest import Space
+from gitserver import served
 
 from pyexp import api
 from pyexp.errors import PyexpError, UsageError
@@ -74,7 +76,8 @@ def test_read_fetches_what_is_only_on_the_remote(shared: Space) -> None:
         ("data/none", {"rev": "HEAD"}, "neither"),
         ("../raw.txt", {}, "outside"),
         ("model.txt", {"rev": "nosuch"}, "nosuch"),
-        ("model.txt", {"repo": "https://example.com/r"}, "not on this machine"),
+        ("model.txt", {"repo": "http://127.0.0.1:1/r"}, "reached: Failed to establish"),
+        ("model.txt", {"repo": "/nowhere"}, "no repository at"),
     ],
 )
 def test_read_says_why_not(shared: Space, path: str, options: dict[str, str], says: str) -> None:
@@ -180,6 +183,38 @@ def test_artifacts_show(shared: Space) -> None:
         api.artifacts_show("other")
     with pytest.raises(UsageError):
         api.artifacts_show("best", "v1.2.0", "prod")
+
+
+def test_of_a_git_server(shared: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = tmp_path / "r.git"
+    bare.mkdir()
+    DulwichRepo.init_bare(str(bare), default_branch=b"master").close()
+    for args in (("git", "push", str(bare), "master"), ("exp", "push", str(bare), "quick")):
+        done = shared.cli(*args)
+        assert done.returncode == 0, done.stderr
+    (tmp_path / "nowhere").mkdir()
+    monkeypatch.chdir(tmp_path / "nowhere")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with served(bare) as url:
+        assert api.read("data/sub/b", url) == "b\n" and api.read("train.py", url) == shared.read("train.py")
+        with api.open("model.txt", url, rev="quick", mode="rb") as file:
+            assert file.read() == b"model 0.25\n"
+        assert Path(api.get_url("data/a", url)).read_bytes() == b"a\n"
+        assert api.params_show(repo=url, rev="quick")["params.yaml:lr"] == 0.25
+        assert api.metrics_show(repo=url) == {"loss": 2.0}
+        rows = api.exp_show(url)
+        assert [(row["Experiment"], row["rev"]) for row in rows][:2] == [(None, "workspace"), (None, "master")]
+        assert rows[2]["Experiment"] == "quick" and rows[2]["loss"] == 4.0
+        assert api.all_branches(url) == ["master"] and len(api.all_commits(url)) == 2
+        for call in (
+            lambda: api.read("none", url),
+            lambda: api.read("data", url),
+            lambda: api.params_show(repo=url, rev="x"),
+        ):
+            with pytest.raises(PyexpError):
+                call()
+    assert not list((tmp_path / "nowhere").iterdir())
 
 
 def test_signatures_are_those_of_dvc() -> None:

@@ -1,6 +1,7 @@
 """Tracked data as a user handles it: move, unprotect, data status, diff, list, check-ignore, cache, destroy, add -o."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from functional.conftest import Space
 
 import pyexp
 from pyexp.errors import PyexpError, UnsafeCheckout
-from pyexp.pipeline import data
+from pyexp.pipeline import bringing
 from pyexp.pipeline import move as moving
 
 
@@ -362,8 +363,52 @@ def test_cache_migrate_has_nothing_to_do_in_native_projects(make: Callable[..., 
     assert space.cli("cache", "migrate", "--dvc-files").returncode == 0
 
 
+def test_options_of_add_that_do_not_go_together(tracked: Space) -> None:
+    tracked.put("new.txt", "n\n")
+    for args, why in (
+        (("new.txt", "-r", "far"), "go with --to-remote"),
+        (("new.txt", "--remote-jobs", "2"), "go with --to-remote"),
+        (("new.txt", "-o", "x", "-r", "far"), "go with --to-remote"),
+        (("new.txt", "one.txt", "--to-remote"), "one file or directory at a time"),
+        (("new.txt", "--to-remote", "--no-commit"), "does not go with --no-commit"),
+        (("new.txt", "-o", "x", "--no-commit"), "does not go with --no-commit"),
+    ):
+        done = tracked.cli("add", *args)
+        assert done.returncode == 2 and why in done.stderr, (args, done.stderr)
+    done = tracked.cli("add", "--to-remote", "new.txt")
+    assert done.returncode == 1 and "no remote is configured" in done.stderr
+    assert not (tracked.root / "new.txt.dvc").exists()
+    (tracked.root.parent / "new.txt").write_text("other\n")
+    done = tracked.cli("add", "--to-remote", "../new.txt")
+    assert done.returncode == 1 and "'new.txt' exists already" in done.stderr
+
+
 def test_the_api_adds_with_out(tracked: Space, tmp_path: Path) -> None:
     (tmp_path / "o.txt").write_text("o\n")
     project = pyexp.find(tracked.root)
-    assert "o.txt.dvc" in data.add(project, ["../o.txt"], out="o.txt")
+    assert "o.txt.dvc" in bringing.add(project, "../o.txt", "o.txt").for_git
     project.close()
+
+
+def test_checkout_takes_away_what_another_branch_tracked(space: Space) -> None:
+    space.put("dir/a", "a\n")
+    space.put("changed", "1\n")
+    space.put("lost", "lost\n")
+    space.put("given-up", "x\n")
+    space.put("stays", "stays\n")
+    assert space.cli("add", "dir", "changed", "lost", "given-up", "stays").returncode == 0
+    assert space.cli("remove", "given-up.dvc").returncode == 0
+    digest = next(iter(re.findall(r"(?:md5|xxh128): (\w+)", space.read("lost.dvc"))))
+    for name in ("dir", "changed", "lost"):
+        (space.root / f"{name}.dvc").unlink()
+    space.put("changed", "2\n")
+    for path in (space.project().cache_dir).rglob(digest[2:]):
+        path.unlink()
+    # With targets, nothing but these is looked at.
+    assert space.cli("checkout", "stays.dvc").stdout == ""
+    assert space.cli("checkout").stdout == "D\tdir/\n"
+    left = {path.name for path in space.root.iterdir()}
+    assert {"changed", "lost", "given-up", "stays"} <= left and "dir" not in left
+    # What was left once is the user's, whatever it holds later.
+    space.put("changed", "1\n")
+    assert space.cli("checkout").stdout == "" and space.read("changed") == "1\n"

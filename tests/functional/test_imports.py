@@ -10,7 +10,7 @@ import pytest
 import yaml
 from functional.conftest import Space
 from functional.test_remotes import control, forget, ok, refused
-from functional.test_share_experiments import served, served_by_git
+from gitserver import served, served_by_git
 from servers import FRESH, KEY, PASSWORD, SECRET, USER, s3, web, webdav
 
 import pyexp
@@ -101,10 +101,17 @@ def outside(tmp_path: Path) -> Space:
     return Space(path)
 
 
+@pytest.fixture(autouse=True)
+def own_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the system's, where others leave theirs."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+
+
 def litter(space: Space) -> list[str]:
     """What should have gone when a command has ended."""
     found = [path.name for path in space.root.rglob("*") if path.name.startswith((".pyexp-tmp", "elsewhere-"))]
-    return [*found, *(name for name in os.listdir("/tmp") if name.startswith("pyexp-"))]
+    return [*found, *os.listdir(os.environ["TMPDIR"])]
 
 
 # -- import ----------------------------------------------------------------------------------------------------------
@@ -507,7 +514,7 @@ def test_a_path_of_this_machine(mine: Space, tmp_path: Path) -> None:
     assert ok(mine, "status") == "Data and pipelines are up to date.\n"
     mine.put("one.csv.dvc", mine.read("one.csv.dvc").replace("frozen: true\n", ""))
     there.put("one.csv", "3\n")
-    assert "modified:           ../there/one.csv" in ok(mine, "status")
+    assert f"modified:           {tmp_path}/there/one.csv" in ok(mine, "status")
     ok(mine, "repro", "one.csv.dvc")
     assert mine.read("one.csv") == "3\n"
     assert "there is nothing at" in refused(mine, 1, "import-url", "../there/nothing")

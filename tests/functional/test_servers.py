@@ -1,19 +1,18 @@
 """Data shared through servers: S3, WebDAV, ssh, ftp and the web, with the commands a user types."""
 
 import os
-import pty
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import servers
-from functional.conftest import Space
+from functional.conftest import Space, on_a_terminal
 from functional.test_remotes import control, forget, ok, refused, stored
 
 KINDS = ["s3", "webdav", "ssh", "ftp", "http"]
@@ -237,19 +236,8 @@ def test_a_password_is_asked_for_on_a_terminal(
         there.options = {"ask_password": "true"}
         there.add(shared)
         assert "wants its password typed" in refused(shared, 1, "push")
-        pid, terminal = pty.fork()
-        if pid == 0:
-            os.chdir(shared.root)
-            os.execv(sys.executable, [sys.executable, "-m", "pyexp", "push"])
-        said = b""
-        while b"Password for remote 'r': " not in said:
-            said += os.read(terminal, 1000)
-        os.write(terminal, servers.PASSWORD.encode() + b"\n")
-        with suppress(OSError):
-            while more := os.read(terminal, 1000):
-                said += more
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
-        assert b"1 file pushed" in said and servers.PASSWORD.encode() not in said
+        code, said = on_a_terminal(shared, ["push"], [("Password for remote 'r': ", servers.PASSWORD)])
+        assert code == 0 and "1 file pushed" in said and servers.PASSWORD not in said, said
 
 
 def test_ssh_of_an_unknown_machine_or_with_a_changed_key(

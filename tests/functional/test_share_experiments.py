@@ -1,22 +1,16 @@
 """Two people: Ann pushes experiments with their data, Bob in a clone of his own lists, pulls, shows and applies them."""
 
-import base64
-import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from wsgiref.simple_server import WSGIServer, make_server
 
 import pytest
 import servers
 from dulwich.repo import Repo as DulwichRepo
-from dulwich.server import DictBackend
-from dulwich.web import WSGIRequestHandlerLogger, make_wsgi_chain
-from functional.conftest import Space
+from functional.conftest import Space, on_a_terminal
+from gitserver import served, served_by_git
 
 TOKEN = "tok_123"
 
@@ -25,73 +19,6 @@ def ok(space: Space, *args: str, env: dict[str, str] | None = None) -> str:
     done = space.cli(*args, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-class Quiet(WSGIRequestHandlerLogger):
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@contextmanager
-def running(server: WSGIServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextmanager
-def served(path: Path, token: str | None = None) -> Iterator[str]:
-    """A smart HTTP server for one bare repository; with ``token`` it asks for it."""
-
-    with DulwichRepo(str(path)) as inner:
-        inner_app = make_wsgi_chain(DictBackend({"/r.git": inner}))
-        expected = "Basic " + base64.b64encode(f"ann:{token}".encode()).decode()
-
-        def app(environ: dict, start: Callable):  # type: ignore[type-arg, no-untyped-def]
-            if token is not None and environ.get("HTTP_AUTHORIZATION") != expected:
-                start("401 Unauthorized", [("WWW-Authenticate", 'Basic realm="git"'), ("Content-Length", "0")])
-                return [b""]
-            return inner_app(environ, start)
-
-        server = make_server("127.0.0.1", 0, app, server_class=WSGIServer, handler_class=Quiet)
-        with running(server):
-            yield f"http://127.0.0.1:{server.server_port}/r.git"
-
-
-@contextmanager
-def served_by_git(path: Path) -> Iterator[str]:
-    """The same by git's own server, which knows more of the protocol."""
-
-    def app(environ: dict, start: Callable):  # type: ignore[type-arg, no-untyped-def]
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        names = ("REQUEST_METHOD", "QUERY_STRING", "CONTENT_TYPE", "PATH_INFO", "HTTP_GIT_PROTOCOL", "REMOTE_ADDR")
-        done = subprocess.run(
-            ["git", "http-backend"],
-            input=environ["wsgi.input"].read(length),
-            capture_output=True,
-            env={
-                **os.environ,
-                **{name: environ[name] for name in names if name in environ},
-                "CONTENT_LENGTH": str(length),
-                "HTTP_CONTENT_ENCODING": environ.get("HTTP_CONTENT_ENCODING", ""),
-                "GIT_PROJECT_ROOT": str(path.parent),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "REMOTE_USER": "ann",
-            },
-        )
-        head, _, body = done.stdout.partition(b"\r\n\r\n")
-        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
-        start(fields.pop("Status", "200 OK"), list(fields.items()))
-        return [body]
-
-    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
-    with running(server):
-        yield f"http://127.0.0.1:{server.server_port}/{path.name}"
 
 
 @pytest.fixture
@@ -160,8 +87,8 @@ def test_two_people_one_of_them_in_a_shallow_clone(ann: Space, url: str, bare: P
     ok(ann, "git", "push", "origin")
     ok(ann, "exp", "remove", "small")
     ok(ann, "exp", "run", "-n", "small", "-S", "lr=0.25")
-    with served_by_git(bare) as served:
-        work_together(ann, served, tmp_path, "--depth", "1")
+    with served_by_git(bare) as address:
+        work_together(ann, address, tmp_path, "--depth", "1")
 
 
 def work_together(ann: Space, url: str, tmp_path: Path, *options: str) -> None:
@@ -306,6 +233,59 @@ def test_over_ssh(make: Callable[..., Space], bare: Path, tmp_path: Path, where:
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_over_ssh_without_an_ssh_program(make: Callable[..., Space], bare: Path, tmp_path: Path) -> None:
+    pytest.importorskip("paramiko")
+    ann = make()
+    ok(ann, "exp", "run", "-n", "one")
+    home = tmp_path / "sshd"
+    (tmp_path / "bin").mkdir()
+    home.mkdir()
+    # Nothing of the user's agent, and no program at all.
+    env = {"HOME": str(home), "PATH": str(tmp_path / "bin"), "SSH_AUTH_SOCK": ""}
+    with servers.sshd(home) as port:
+        (home / ".ssh/id_rsa").rename(home / ".ssh/mine")
+        (home / ".ssh/config").write_text(
+            f"Host box\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile ~/.ssh/mine\n"
+        )
+        ok(ann, "git", "remote", "add", "origin", f"ssh://box{bare}")
+        ok(ann, "git", "push", "origin", env=env)
+        ok(ann, "exp", "push", "--no-cache", "origin", "one", env=env)
+        assert "one" in ok(ann, "exp", "list", "origin", env=env)
+        for name in ("more", "gone"):
+            ok(ann, "exp", "run", "-n", name, "-S", f"lr=0.{len(name)}")
+            ok(ann, "exp", "push", "--no-cache", f"box:{bare}", name, env=env)
+        done = ann.cli("git", "clone", f"box:{bare}", str(tmp_path / "clone"), env=env)
+        assert done.returncode == 0, done.stderr
+        bob = Space(tmp_path / "clone")
+        ok(bob, "exp", "pull", "--no-cache", "origin", "one", "more", env=env)
+        assert set(bob.experiments()) == {"one", "more"}
+        ok(bob, "exp", "remove", "-g", "origin", "gone", env=env)
+        assert "gone" not in ok(ann, "exp", "list", "origin", env=env)
+        hook = bare / "hooks/pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        hook.chmod(0o755)
+        ann.put("more.txt", "more\n")
+        ann.commit("more")
+        done = ann.cli("git", "push", "origin", env=env)
+        assert done.returncode == 1 and "hook declined" in done.stderr and "git pull" not in done.stderr, done.stderr
+        for url, why in (
+            (f"ssh://box{bare}x", "does not appear to be a git repository"),
+            ("ssh://127.0.0.1:1/x", "cannot be reached"),
+            (f"ssh://127.0.0.1:{port}{bare}", "refuses us"),  # the key file is that of box only
+        ):
+            done = ann.cli("exp", "list", url, env=env)
+            assert done.returncode == 1 and why in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+        (home / ".ssh/known_hosts").rename(home / ".ssh/away")
+        done = ann.cli("exp", "list", "origin", env=env)
+        assert "is not known" in done.stderr and f"'[127.0.0.1]:{port} ssh-ed25519" in done.stderr
+        (tmp_path / "without").mkdir()
+        (tmp_path / "without/paramiko.py").write_text("raise ModuleNotFoundError('no', name='paramiko')\n")
+        done = ann.cli("exp", "list", "origin", env={**env, "PYTHONPATH": str(tmp_path / "without")})
+        assert done.returncode == 1 and "pip install 'pyexp[ssh]'" in done.stderr and "'paramiko'" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_token_is_asked_for(make: Callable[..., Space], bare: Path) -> None:
     space = make()
     ok(space, "exp", "run", "-n", "one")
@@ -318,3 +298,42 @@ def test_a_token_is_asked_for(make: Callable[..., Space], bare: Path) -> None:
         told = ok(space, "exp", "push", "--no-cache", "origin")
         assert "'one'" in told and TOKEN not in told
         assert TOKEN not in ok(space, "exp", "list", "origin")
+
+
+def test_a_login_from_a_helper_or_typed(
+    make: Callable[..., Space], bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = make()
+    ok(space, "exp", "run", "-n", "one")
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    with served(bare, TOKEN) as url:
+        ok(space, "git", "remote", "add", "origin", url)
+        answer = f"echo username=ann; echo password={TOKEN}"
+        (home / ".gitconfig").write_text(
+            f'[credential]\n\thelper = "!f() {{ echo $1 >> {home}/asked; cat > {home}/said; {answer}; }}; f"\n'
+        )
+        for args in (("git", "push", "origin"), ("exp", "push", "--no-cache", "origin"), ("exp", "list", "origin")):
+            told = space.cli(*args)
+            assert told.returncode == 0 and TOKEN not in told.stdout + told.stderr, told.stderr
+        # Once for each command, however often that talks to the server; and it is told that the login was right.
+        assert (home / "asked").read_text() == "get\nstore\n" * 3
+        assert f"password={TOKEN}" in (home / "said").read_text()
+        (home / ".gitconfig").write_text(
+            f'[credential]\n\thelper = "!f() {{ echo $1 >> {home}/wrong; echo username=ann; echo password=no; }}; f"\n'
+        )
+        done = space.cli("exp", "list", "origin")
+        assert done.returncode == 1 and "asks who you are" in done.stderr and len(done.stderr.splitlines()) == 1
+        assert (home / "wrong").read_text() == "get\nerase\n"
+        (home / ".gitconfig").write_text("[credential]\n\thelper = store\n")
+        asked = [("User name for http://127.0.0.1", "ann"), ("assword or token for ann at", TOKEN)]
+        code, said = on_a_terminal(space, ["exp", "list", "origin"], asked)
+        assert code == 0 and "one" in said and TOKEN not in said, said
+        assert (home / ".git-credentials").read_text() == url.replace("//", f"//ann:{TOKEN}@").replace("/r.git", "\n")
+        assert "one" in ok(space, "exp", "list", "origin")
+        # What reads other repositories asks, too.
+        for command in ("import", "get"):
+            (home / ".git-credentials").unlink()
+            code, said = on_a_terminal(space, [command, url, "params.yaml", "-o", f"{command}.yaml"], asked)
+            assert code == 0 and space.read(f"{command}.yaml") == space.read("params.yaml"), said

@@ -131,6 +131,13 @@ def test_git_decides_the_same(tmp_path: Path, seed: int) -> None:
         assert (found and found[:2]) == expected, (path, texts)
 
 
+def test_has_rules_tells_where_nothing_can_be_ignored() -> None:
+    texts = {"": "# nothing\n", "a": "*.tmp\n", "b/c": "x\n"}
+    found = Ignore(texts.get)
+    assert [found.has_rules(path) for path in ("", "b", "d/e", "a", "a/deep", "b/c")] == [False] * 3 + [True] * 3
+    assert found.has_rules("d/.git/x")
+
+
 @pytest.mark.parametrize(
     ("pattern", "matches", "not_these"),
     [

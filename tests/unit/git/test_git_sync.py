@@ -1,14 +1,10 @@
-import threading
+import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from socketserver import ThreadingMixIn
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
-from dulwich.repo import Repo as DulwichRepo
-from dulwich.server import DictBackend
-from dulwich.web import make_wsgi_chain
+from gitserver import served
 from gitspace import make, save
 
 from pyexp.errors import RemoteError
@@ -29,31 +25,6 @@ def bare(path: Path) -> Path:
     return path / "bare.git"
 
 
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    block_on_close = False
-
-
-@contextmanager
-def serving(path: Path) -> Iterator[str]:
-    """A git server for the repository; gives its URL."""
-    with DulwichRepo(str(path)) as served:
-        app = make_wsgi_chain(DictBackend({"/": served}))
-        with make_server("127.0.0.1", 0, app, server_class=_Server, handler_class=_Quiet) as server:
-            thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-            thread.start()
-            try:
-                yield f"http://127.0.0.1:{server.server_port}/"
-            finally:
-                server.shutdown()
-                thread.join()
-
-
 @pytest.fixture(params=["path", "file", "http"])
 def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     path = bare(tmp_path / "remote")
@@ -62,7 +33,7 @@ def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     elif request.param == "file":
         yield path.as_uri()
     else:
-        with serving(path) as url:
+        with served(path) as url:
             yield url
 
 
@@ -145,7 +116,7 @@ def test_a_shallow_clone_pushes_and_fetches(repo: Repo, tmp_path: Path) -> None:
     save(repo, {"a": "2"}, "two")
     path = bare(tmp_path / "remote")
     sync.push(repo, str(path), {"refs/heads/master": repo.head().sha})
-    with serving(path) as url, user.clone(url, tmp_path / "copy", depth=1) as copy:
+    with served(path) as url, user.clone(url, tmp_path / "copy", depth=1) as copy:
         assert len(list(user.log(copy))) == 1
         copy.set_config("user.name", "B")
         copy.set_config("user.email", "b@x")
@@ -156,15 +127,16 @@ def test_a_shallow_clone_pushes_and_fetches(repo: Repo, tmp_path: Path) -> None:
 
 
 def test_who_to_be(repo: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(credentials.get_credentials_from_store, "__defaults__", (None, [str(tmp_path / "store")]))
     monkeypatch.setenv("HOME", str(tmp_path))
     user.add_remote(repo, "origin", "https://host/x")
     assert credentials.find(repo, "origin", "https://host/x") == (None, None)
     (tmp_path / ".netrc").write_text("machine host login n password p\n")
     (tmp_path / ".netrc").chmod(0o600)
     assert credentials.find(repo, "origin", "https://host/x") == ("n", "p")
-    (tmp_path / "store").write_text("https://u:s%40@host\n")
+    (tmp_path / ".git-credentials").write_text("https://no:no@host:8443\nhttps://u:s%40@host\n")
     assert credentials.find(repo, "origin", "https://host/x") == ("u", "s@")
+    assert credentials.find(repo, "origin", "https://host:8443/x") == ("no", "no")
+    assert credentials.find(repo, "origin", "https://other@host:8443/x") == ("n", "p")
     monkeypatch.setenv("PYEXP_GIT_TOKEN", "t")
     assert credentials.find(repo, "origin", "https://host/x") == ("x-access-token", "t")
     assert credentials.find(repo, "origin", "https://a:b@host/x") == ("a", "b")
@@ -174,3 +146,98 @@ def test_who_to_be(repo: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setenv("PYEXP_GIT_HOST", "good")
     assert credentials.find(repo, "https://good/x", "https://good/x") == ("x-access-token", "t")
     assert credentials.find(repo, "origin", "https://other/x") == (None, None)
+
+
+SCRIPT = """\
+#!/bin/sh
+cat > "$0.$1"
+[ "$1" = get ] && echo username=ann && echo password=secret && echo other=x
+exit 0
+"""
+
+
+@pytest.fixture
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A helper in a directory on PATH, where nothing but a shell and cat is beside it."""
+    (tmp_path / "bin").mkdir()
+    path = tmp_path / "bin/git-credential-mine"
+    path.write_text(SCRIPT)
+    path.chmod(0o755)
+    for name in ("cat", "sh"):
+        found = shutil.which(name)
+        assert found is not None
+        (tmp_path / "bin" / name).symlink_to(found)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return path
+
+
+def configured(tmp_path: Path, repo: Repo, text: str) -> Repo:
+    (tmp_path / ".gitconfig").write_text(text)
+    repo.forget_config()
+    return repo
+
+
+@pytest.mark.parametrize("named", ["mine", "{path}", "!f() {{ '{path}' $1; }}; f", "absent\n\thelper = mine"])
+def test_a_helper_is_asked_as_git_asks(repo: Repo, helper: Path, tmp_path: Path, named: str) -> None:
+    if "'" in named:
+        named = f'"{named}"'
+    configured(tmp_path, repo, f"[credential]\n\thelper = {named.format(path=helper)}\n")
+    asked = credentials.Asked(repo, "https://host:8443/a/b.git")
+    assert asked.login == ("ann", "secret")
+    assert Path(f"{helper}.get").read_text() == "protocol=https\nhost=host:8443\n\n"
+    asked.accepted()
+    stored = "protocol=https\nhost=host:8443\nusername=ann\npassword=secret\n\n"
+    assert Path(f"{helper}.store").read_text() == stored
+    asked.refused()
+    assert Path(f"{helper}.erase").read_text() == stored
+
+
+def test_which_helper_is_asked(repo: Repo, helper: Path, tmp_path: Path) -> None:
+    def who(url: str) -> object:
+        return credentials.Asked(repo, url).login
+
+    configured(tmp_path, repo, '[credential "https://good"]\n\thelper = mine\n\tusername = bob\n\tuseHttpPath = true\n')
+    assert who("https://good/a/b") == ("ann", "secret")
+    assert Path(f"{helper}.get").read_text() == "protocol=https\nhost=good\npath=a/b\nusername=bob\n\n"
+    assert who("https://cat@good/a") is not None and "username=cat" in Path(f"{helper}.get").read_text()
+    assert who("https://other/a") is None and who("http://good/a") is None and who("https://good.evil/a") is None
+    assert who("https://a:wrong@good/a") is None
+    configured(tmp_path, repo, "[credential]\n\thelper = mine\n")
+    assert who("https://any/") == ("ann", "secret")
+    repo.set_config("credential.helper", "")
+    assert who("https://any/") is None
+    with pytest.raises(RemoteError, match="line break"):
+        who("https://good%0ahost=evil@x/")
+
+
+def test_a_strangers_repository_names_no_helper(repo: Repo, helper: Path, tmp_path: Path) -> None:
+    repo.set_config("credential.helper", "mine")
+    assert credentials.Asked(repo, "https://host/").login == ("ann", "secret")
+    Path(f"{helper}.get").unlink()
+    repo.forget_config()
+    repo.is_owned = False
+    assert credentials.Asked(repo, "https://host/").login is None
+    assert not Path(f"{helper}.get").exists()
+
+
+def test_the_helper_that_is_a_file(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    store = tmp_path / "my store"
+    store.write_text("https://bob:b%2F%40@host\nhttps://ann:x@other\n")
+    configured(tmp_path, repo, f"[credential]\n\thelper = store --file='{store}'\n")
+    asked = credentials.Asked(repo, "https://host/x")
+    assert asked.login == ("bob", "b/@")
+    asked.refused()
+    assert store.read_text() == "https://ann:x@other\n"
+    typed = iter(["bob", "n:w"])
+    repo.ask = lambda what, *, shown=False: next(typed)
+    asked = credentials.Asked(repo, "https://host/x")
+    assert asked.login == ("bob", "n:w")
+    asked.accepted()
+    assert store.read_text() == "https://bob:n%3Aw@host\nhttps://ann:x@other\n"
+    assert stat.S_IMODE(store.stat().st_mode) & 0o077 == 0
+    assert credentials.find(repo, "origin", "https://host/x") == ("bob", "n:w")
+    monkeypatch.setenv("GIT_TERMINAL_PROMPT", "0")
+    assert credentials.Asked(repo, "https://third/x").login is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyexp.errors import StoreError
 from pyexp.events import Event, Note
 from pyexp.model import Entry, Oid, Tree, TreeFile
-from pyexp.objects import hashes
+from pyexp.objects import hashes, intake
 from pyexp.objects import store as stores
 from pyexp.objects import tree as trees
 from pyexp.objects.build import observe
@@ -46,6 +46,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(hashes, "open_regular", spy)
     monkeypatch.setattr(stores, "open_regular", spy)
+    monkeypatch.setattr(intake, "open_regular", spy)
     return opened
 
 
@@ -229,7 +230,7 @@ def test_a_large_file_that_was_only_touched_is_not_copied_again(
     first = observe(str(path), algo="md5", statcache=cache, store=store)
     os.utime(path, (1000, 1000))
     settle()
-    monkeypatch.setattr(LocalStore, "_create", None)  # makes every new object fail
+    monkeypatch.setattr(intake.Intake, "_create", None)  # makes every new object fail
     assert observe(str(path), algo="md5", statcache=cache, store=store) == first
     monkeypatch.undo()
     for data in (b"y" * 3_000_000, b"z" * 2_000_000):

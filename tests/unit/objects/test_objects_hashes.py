@@ -3,6 +3,7 @@ import io
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from pyexp.errors import StoreError
 from pyexp.model import Oid
-from pyexp.objects import hashes
+from pyexp.objects import behind, hashes
 
 
 def test_known_digests() -> None:
@@ -101,3 +102,27 @@ def test_check_oid_takes_nothing_else(text: str) -> None:
     else:
         with pytest.raises(StoreError):
             hashes.check_oid(Oid("md5", text))
+
+
+def test_written_behind_writes_everything_in_order() -> None:
+    data = os.urandom(5 * hashes.CHUNK_BYTES + 7)
+    written = bytearray()
+
+    def slowly(piece: memoryview) -> None:
+        time.sleep(0.005)
+        written.extend(piece)
+
+    with behind.written_behind(slowly) as later:
+        digest, size = hashes.hash_stream(io.BytesIO(data), "xxh128", later, buffers=behind.BEHIND + 1)
+    assert (digest, size) == (hashes.hash_bytes(data, "xxh128"), len(data))
+    assert written == data
+
+
+def test_written_behind_raises_what_the_writer_met() -> None:
+    def full(piece: memoryview) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"), behind.written_behind(full) as later:
+        later(memoryview(b"x"))
+    with pytest.raises(KeyError), behind.written_behind(lambda piece: None) as later:
+        raise KeyError

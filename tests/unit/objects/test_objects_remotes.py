@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from suites.store_suite import StoreSuite, oid_of
 
 from pyexp.errors import CorruptObject, MissingObject, RemoteError
 from pyexp.model import Oid
-from pyexp.objects import retrying
+from pyexp.objects import options, retrying
 from pyexp.objects.remote import Remote, open_remote
 from pyexp.objects.remote_directory import DirectoryFiles
 from pyexp.objects.remote_store import FEW, RemoteStore
@@ -345,3 +345,29 @@ def _stop_after(store: Store, count: int, patch: pytest.MonkeyPatch) -> None:
         (real if next(left, None) is not None else dead.write)(key, data)
 
     patch.setattr(files, "write", write)
+
+
+def test_options_are_read_or_refused() -> None:
+    for word in ("true", "Yes", "ON", "1"):
+        assert options.flag({"x": word}, "x") is True
+    for word in ("false", "No", "OFF", "0"):
+        assert options.flag({"x": word}, "x", True) is False
+    assert options.flag({}, "x", True) is True and options.truth("/etc/ca.pem") is None
+    assert options.number({"x": "8"}, "x", 1) == 8 and options.seconds({"x": "0.5"}, "x", 1) == 0.5
+    for read in (options.flag, options.number, options.seconds):
+        with pytest.raises(RemoteError, match="x = 'maybe' is"):
+            read({"x": "maybe"}, "x", 1)  # type: ignore[operator]
+
+
+def test_a_machines_name_is_no_option_of_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("paramiko")
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/config").write_text(f"Host *\n  ProxyCommand touch {tmp_path}/ran %h\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for host in ("x -oProxyCommand=evil", "-x", "a'b", "x;y"):
+        with (
+            closing(open_remote("r", {"url": f"ssh://{host}/x"}, tmp_path)) as remote,
+            pytest.raises(RemoteError, match="no machine's name"),
+        ):
+            remote.files.size("a")
+    assert not (tmp_path / "ran").exists()

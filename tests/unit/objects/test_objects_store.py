@@ -10,6 +10,7 @@ from suites.store_suite import StoreSuite, oid_of
 from pyexp.durable import TMP_PREFIX
 from pyexp.errors import CorruptObject, MissingObject, StoreError
 from pyexp.model import Oid, Tree, TreeFile
+from pyexp.objects import intake
 from pyexp.objects import store as stores
 from pyexp.objects.memory import MemoryStore
 from pyexp.objects.statcache import StatCache
@@ -270,7 +271,7 @@ def test_a_large_batch_is_flushed_in_one_go(tmp_path: Path, monkeypatch: pytest.
     for number in range(200):
         put(store, b"%d" % number)
     flushed: list[str] = []
-    monkeypatch.setattr(stores, "flush_file_system", lambda path: (flushed.append(path), True)[1])
+    monkeypatch.setattr(intake, "flush_file_system", lambda path: (flushed.append(path), True)[1])
     store.flush()
     assert flushed == [store.base]
 
@@ -301,3 +302,28 @@ def test_two_threads_and_two_stores_may_put_the_same(tmp_path: Path) -> None:
     for oid, _, _ in store.all():
         store.read(oid)
     assert not (tmp_path / "cache" / "corrupt").exists()
+
+
+def test_a_complete_directory_is_found_out_once_until_an_object_comes_or_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statcache = StatCache(tmp_path / "statcache")
+    store = LocalStore(tmp_path / "cache", "xxh128", statcache=statcache)
+    oids = [put(store, b"%d" % number) for number in range(900)]
+    tree = Tree("xxh128", {f"directory/file-{n:04}": TreeFile(oid.hex, 3, False) for n, oid in enumerate(oids)})
+    manifest = store.put_tree(tree).oid
+    time.sleep(0.1)  # the directories' times are only believed when they are not quite new
+    assert store.complete(manifest)
+    listed: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(str(path)) or scandir(path))
+    again = LocalStore(tmp_path / "cache", "xxh128", statcache=statcache)
+    assert again.complete(manifest) and set(listed) <= {again.base}
+    os.unlink(store.path(oids[7]))
+    assert not again.complete(manifest)
+    put(store, b"7")
+    assert again.complete(manifest)
+    time.sleep(0.1)
+    assert again.complete(manifest)
+    os.unlink(store.path(manifest))
+    assert not again.complete(manifest)
