@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -59,6 +60,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, dvc: str) -> Iterator[Work]:
         made.git("tag", "v1")
         for name, change in (("e1", "lr=0.2"), ("e2", "train.epochs=9")):
             made.pyexp("exp", "run", "-q", "--temp", "-n", name, "-S", change)
+            time.sleep(1.1)  # rows are in the order of their seconds
         made.put("template.json", '{"acc":0.5,"loss":{"t":1.25},"new":3}')
         made.pyexp("exp", "run", "-q", "-n", "e3")
         made.put("params.yaml", PARAMS.replace("0.1", "0.3"))
