@@ -83,6 +83,21 @@ def lives(pid: int) -> bool:
     return True
 
 
+def make_directories(directory: str | os.PathLike[str], mode: int | None = None) -> None:
+    """Makes a directory and those above it; with ``mode`` the new ones have just these permissions, whatever the umask."""
+    if mode is None:
+        os.makedirs(directory, exist_ok=True)
+        return
+    path, missing = os.fspath(directory), []
+    while path and not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for path in reversed(missing):
+        with suppress(FileExistsError):  # made by somebody else meanwhile, as that one wants it
+            os.mkdir(path)
+            os.chmod(path, mode)
+
+
 def sync_directory(directory: str) -> None:
     """Flushes a directory's entries; file systems that cannot do it are left alone, real I/O errors are raised."""
     if os.name == "nt":

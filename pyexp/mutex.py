@@ -53,7 +53,10 @@ def holder(path: Path) -> str:
 def is_locked(path: Path) -> bool:
     """Tells whether a living process holds the lock at ``path``."""
     try:
-        fd = os.open(path, os.O_RDWR)
+        # To read is enough to ask (on POSIX), and what another user of a shared cache has made may not be written to.
+        fd = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    except PermissionError:
+        return True  # nobody can tell: then it is safer to believe so
     except OSError:
         return False
     try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyexp import durable, mutex
 from pyexp.documents import Documents
@@ -40,6 +40,13 @@ _DVCIGNORE = (
     "# They apply to tracked directories and to the search for dvc.yaml and .dvc files.\n"
     "# See https://git-scm.com/docs/gitignore#_pattern_format\n"
 )
+
+
+class CacheModes(NamedTuple):
+    """Permissions in the cache; None is what the umask leaves."""
+
+    directory: int | None = None
+    file: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +183,14 @@ class Project:
                 layout="legacy" if name == "md5-dos2unix" else "files",
                 links=self.links,
                 statcache=self.statcache,
+                dir_mode=self.cache_modes.directory,
             )
         return self._stores[name]
+
+    @cached_property
+    def cache_modes(self) -> CacheModes:
+        """Permissions of what is made in the cache, apart from objects, which nobody may write to."""
+        return CacheModes(0o2775, 0o664) if (self.config.get("cache.shared") or "").lower() == "group" else CacheModes()
 
     @cached_property
     def statcache(self) -> StatCache:
@@ -373,7 +386,7 @@ class Project:
         before the run could record it. The mark dies with its process.
         """
         directory = self.cache_dir / "live"
-        directory.mkdir(parents=True, exist_ok=True)
+        durable.make_directories(directory, self.cache_modes.directory)
         path = directory / f"{os.getpid()}-{os.urandom(6).hex()}"
         with mutex.locked(path, what="a mark of a living run"):
             try:

@@ -21,6 +21,8 @@ _INT = "int"
 _TEXT = "text"
 # Ways to bring an object into the workspace: several, by commas.
 _LINKS = "links"
+# With whom a cache is shared: there is one answer.
+_SHARED = "group"
 LINK_TYPES = ("reflink", "hardlink", "symlink", "copy")
 
 
@@ -57,7 +59,8 @@ SCHEMA: dict[str, dict[str, str]] = {
         **_of(_INT, "checksum_jobs"),
     },
     "cache": {
-        **_of(_TEXT, "dir shared local s3 gs hdfs webhdfs ssh azure size_limit"),
+        **_of(_TEXT, "dir local s3 gs hdfs webhdfs ssh azure size_limit"),
+        **_of(_SHARED, "shared"),
         **_of(_LINKS, "type"),
         **_of(_BOOL, "protected slow_link_warning verify"),
     },
@@ -219,6 +222,8 @@ def _problem(section: str, key: str, value: str) -> str | None:
         return f"'{key}' wants a number, not {value!r}"
     if wanted == _LINKS and not {part.strip().lower() for part in value.split(",")} <= set(LINK_TYPES):
         return f"'{key}' wants some of {', '.join(LINK_TYPES)}, not {value!r}"
+    if wanted == _SHARED and value.lower() != _SHARED:
+        return f"'{key}' wants {_SHARED}, not {value!r}"
     if "|" in wanted and value.lower() not in wanted.split("|"):
         return f"'{key}' wants {wanted.replace('|', ' or ')}, not {value!r}"
     return None

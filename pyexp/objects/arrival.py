@@ -82,7 +82,7 @@ class _Arrival:
 
     def _spill(self) -> None:
         with explained(self._store.base):
-            os.makedirs(self._store.base, exist_ok=True)
+            durable.make_directories(self._store.base, self._store.dir_mode)
             temporary = durable.temporary_name(self._store.base)
             self._temporary = temporary, linking.create(temporary, mode=MODE)
             for piece in self._pieces:

@@ -171,7 +171,7 @@ class Intake:
             if self._same_file(oid, final, temporary, size):
                 discard(temporary)
                 return oid
-            os.makedirs(os.path.dirname(final), exist_ok=True)
+            durable.make_directories(os.path.dirname(final), self._store.dir_mode)
             self.publish(target, temporary, final, oid)
         except BaseException:
             discard(temporary)
@@ -207,7 +207,7 @@ class Intake:
         try:
             return temporary, linking.create(temporary, mode=MODE)
         except FileNotFoundError:
-            os.makedirs(directory, exist_ok=True)
+            durable.make_directories(directory, self._store.dir_mode)
             self._touched.update((self._store.base, str(self._store.root)))
             return temporary, linking.create(temporary, mode=MODE)
 

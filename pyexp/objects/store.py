@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from pyexp import durable
 from pyexp.errors import CorruptObject, MissingObject, StoreError
 from pyexp.model import Content, Entry, Oid, Tree
 from pyexp.objects import tree as trees
@@ -62,6 +63,7 @@ class LocalStore:
 
     Makes directories when it first writes. Safe to share between threads and processes. ``statcache`` remembers which
     objects were verified; ``links`` are the ways an object may be brought into a workspace, for callers that ask.
+    ``dir_mode`` are the permissions of new directories (default: what the umask leaves).
     """
 
     def __init__(
@@ -73,12 +75,14 @@ class LocalStore:
         fsync: Literal["none", "batch", "each"] = "batch",
         links: tuple[str, ...] = ("reflink", "copy"),
         statcache: StatCache | None = None,
+        dir_mode: int | None = None,
     ) -> None:
         if algo not in DIGEST_BYTES:
             raise StoreError(f"unknown hash algorithm {algo!r}", hint=f"known: {', '.join(DIGEST_BYTES)}")
         self.root = Path(root)
         self.algo = algo
         self.links = links
+        self.dir_mode = dir_mode
         self.statcache = statcache if statcache is not None else StatCache(None)
         self.base = os.path.abspath(self.root if layout == "legacy" else self.root / "files" / algo)
         # Whether the same hash means the same bytes: DVC 2's leaves line ends out.
@@ -206,7 +210,7 @@ class LocalStore:
         place = self.root / "corrupt"
         where = "and could not be moved away"
         with suppress(OSError):
-            place.mkdir(exist_ok=True)
+            durable.make_directories(place, self.dir_mode)
             os.replace(self.path(oid), place / f"{oid.algo}-{oid.hex}-{time.time_ns():x}")
             where = f"and was moved to {place}"
         self._trees.pop(oid.hex, None)
@@ -295,7 +299,7 @@ class LocalStore:
     def adopt(self, fd: int, temporary: str, oid: Oid) -> None:
         """Gives a temporary file in ``base``, which the caller wrote and hashed, the object's name."""
         final = self.path(oid)
-        os.makedirs(os.path.dirname(final), exist_ok=True)
+        durable.make_directories(os.path.dirname(final), self.dir_mode)
         self._intake.publish(fd, temporary, final, oid)
 
     def flush(self) -> None:

@@ -115,12 +115,13 @@ def save(project: Project, stage: StageSpec, lock: StageLock) -> None:
     if project.kind.name == "pyexp":
         import msgpack
 
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        durable.write_file(path, msgpack.packb({"version": VERSION, "entry": entry}, default=str))
+        durable.make_directories(os.path.dirname(path), project.cache_modes.directory)
+        body = msgpack.packb({"version": VERSION, "entry": entry}, default=str)
+        durable.write_file(path, body, mode=project.cache_modes.file)
         return
-    os.makedirs(path, exist_ok=True)
+    durable.make_directories(path, project.cache_modes.directory)
     target = os.path.join(path, value(lock))
     with suppress(FileNotFoundError):
         os.utime(target)
         return
-    durable.write_file(target, yamlfile.dump(entry))
+    durable.write_file(target, yamlfile.dump(entry), mode=project.cache_modes.file)

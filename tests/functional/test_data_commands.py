@@ -412,3 +412,25 @@ def test_checkout_takes_away_what_another_branch_tracked(space: Space) -> None:
     # What was left once is the user's, whatever it holds later.
     space.put("changed", "1\n")
     assert space.cli("checkout").stdout == "" and space.read("changed") == "1\n"
+
+
+def test_a_cache_shared_with_a_group(space: Space) -> None:
+    cache = space.root.parent / "shared"
+    cache.mkdir()
+    assert space.cli("cache", "dir", str(cache)).returncode == 0
+    refused = space.cli("config", "cache.shared", "everybody")
+    assert refused.returncode == 2 and "group" in refused.stderr
+    assert space.cli("config", "cache.shared", "group").returncode == 0
+    space.put("data/a", "a\n")
+    before = os.umask(0o077)
+    try:
+        for args in (("add", "data"), ("repro",)):
+            done = space.cli(*args)
+            assert done.returncode == 0, done.stderr
+    finally:
+        os.umask(before)
+    modes = {path: path.stat().st_mode & 0o7777 for path in cache.rglob("*")}
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o2775}
+    objects = {mode for path, mode in modes.items() if path.is_file() and "files" in path.relative_to(cache).parts}
+    assert objects == {0o444}
+    assert {mode for path, mode in modes.items() if path.is_file() and "runs" in path.parts} == {0o664}
