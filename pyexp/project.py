@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pyexp import durable, mutex
+from pyexp import durable, mutex, owners
 from pyexp.documents import Documents
 from pyexp.errors import FormatError, NoGitRepo, NotAProject, PyexpError
 from pyexp.events import Ask, Note, OnEvent, null
@@ -166,6 +166,11 @@ class Project:
         if not configured:
             return self.control / "cache"
         return Path(os.path.normpath(self.control / Path(configured).expanduser()))
+
+    @cached_property
+    def shares_cache(self) -> bool:
+        """Whether the cache lies outside of the project, where others may use it too."""
+        return not Path(os.path.realpath(self.cache_dir)).is_relative_to(os.path.realpath(self.home.root))
 
     @cached_property
     def links(self) -> tuple[str, ...]:
@@ -387,6 +392,8 @@ class Project:
         """
         directory = self.cache_dir / "live"
         durable.make_directories(directory, self.cache_modes.directory)
+        if self.shares_cache:
+            owners.mark(self.cache_dir, self.home.root, self.cache_modes.directory)
         path = directory / f"{os.getpid()}-{os.urandom(6).hex()}"
         with mutex.locked(path, what="a mark of a living run"):
             try:

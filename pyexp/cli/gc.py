@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 
@@ -23,6 +24,13 @@ def add_gc(parser: ArgumentParser) -> None:
     parser.add_argument("-c", "--cloud", action="store_true", help="remove from the remote, too")
     parser.add_argument("-r", "--remote", metavar="NAME", help="which remote (default: core.remote)")
     parser.add_argument("-j", "--jobs", type=positive, metavar="N", help="how many objects at a time, on the remote")
+    parser.add_argument(
+        "-p",
+        "--projects",
+        nargs="+",
+        metavar="DIR",
+        help="projects that share the cache: what they need stays (default: those that have stored something there)",
+    )
     parser.add_argument("--dry", action="store_true", help="only say what would be removed")
     parser.add_argument("-f", "--force", action="store_true", help="do not ask")
     parser.set_defaults(run=_gc)
@@ -43,8 +51,9 @@ def _gc(args: Namespace, console: Console) -> int:
         raise UsageError("-r and -j go with --cloud or --not-in-remote")
     with opened(args) as where:
         kept = _only_here(where.project, args)
+        sharers = None if args.projects is None else [os.path.join(args.cwd, path) for path in args.projects]
         if args.dry or not args.force:  # who does not ask need not look twice
-            planned = _sum(manage.gc_cache(where.project, scope, dry=True, also_keep=kept).values())
+            planned = _sum(manage.gc_cache(where.project, scope, dry=True, also_keep=kept, sharers=sharers).values())
             there = _there(where.project, scope, args, console, dry=True)
             if args.dry:
                 console.info(f"Would remove {_told(planned)} from the cache.")
@@ -53,7 +62,7 @@ def _gc(args: Namespace, console: Console) -> int:
                 return 0
             if not _confirmed(planned, there, console):
                 return 1
-        here = _sum(manage.gc_cache(where.project, scope, also_keep=kept).values())
+        here = _sum(manage.gc_cache(where.project, scope, also_keep=kept, sharers=sharers).values())
         there = _there(where.project, scope, args, console, dry=False)
     console.info(f"Removed {_told(here)} from the cache." if here.count else "No unused objects in the cache.")
     if there is not None:

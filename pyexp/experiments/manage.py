@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+from pyexp import owners
 from pyexp import project as projects
-from pyexp.errors import ExperimentError, GitError, PyexpError, RefConflict, UsageError
+from pyexp.errors import ExperimentError, GitError, NotAProject, PyexpError, RefConflict, UsageError
 from pyexp.events import OnEvent, null
 from pyexp.experiments import capture, collect, names, oplog, run
 from pyexp.experiments.selection import Selection, select
@@ -232,17 +235,29 @@ class CacheScope:
     date: str | None = None
 
 
+# Of other projects everything is kept.
+EVERYTHING = CacheScope(workspace=True, all_commits=True, all_experiments=True)
+
+
 def gc_cache(
-    project: Project, scope: CacheScope, *, dry: bool = False, also_keep: Mapping[str, set[str]] | None = None
+    project: Project,
+    scope: CacheScope,
+    *,
+    dry: bool = False,
+    also_keep: Mapping[str, set[str]] | None = None,
+    sharers: Sequence[str] | None = None,
 ) -> dict[str, transfer.Garbage]:
     """Removes cached objects that nothing in the scope needs; returns what went, by hash algorithm.
 
-    Objects younger than the oldest living run stay, for it may not have named them yet; and those of ``also_keep``, by
-    hash algorithm. Raises UsageError without a scope, and FormatError or CorruptObject, before anything is removed, when a record in the scope cannot be read.
+    Objects younger than the oldest living run stay, for it may not have named them yet; those of ``also_keep``, by
+    hash algorithm; and all that other projects need which share the cache (``sharers``: their directories; None for
+    those that have left their mark there). Raises PyexpError when these cannot be told,  UsageError without a scope, and FormatError or CorruptObject, before anything is removed, when a record in the scope cannot be read.
     """
     # What is stored from now on may belong to a command that starts after we have looked for living ones.
     began = min(filter(None, (projects.oldest_live(project), time.time())))
     entries = scope_entries(project, scope)
+    for root in _sharers(project) if sharers is None else sharers:
+        entries |= _entries_of(project, root)
     removed: dict[str, transfer.Garbage] = {}
     for algo in sorted({project.algo, *(entry.oid.algo for entry in entries)}):
         store = project.store(algo)
@@ -253,6 +268,36 @@ def gc_cache(
         run.forget_orphans(project)
         project.sweep()
     return removed
+
+
+def _sharers(project: Project) -> list[str]:
+    """The other projects that store into the same cache; raises PyexpError when this one does not."""
+    if not project.shares_cache:
+        return []
+    others = owners.marked(project.cache_dir)
+    if others.pop(os.path.realpath(project.root), None) is None:
+        raise PyexpError(
+            f"the cache {project.cache_dir} is outside of the project, and this project has stored nothing there",
+            hint="if it is yours, name the projects that share it, or this one: pyexp gc -p DIRECTORY …",
+        )
+    return list(others)
+
+
+def _entries_of(project: Project, root: str) -> set[Entry]:
+    """What another project of the same cache needs; raises PyexpError when that cannot be told."""
+    if os.path.realpath(root) == os.path.realpath(project.root):
+        return set()
+    try:
+        other = projects.find(root, user_config=project.user_config)
+        if os.path.realpath(other.root) != os.path.realpath(root):
+            raise NotAProject(root)
+    except NotAProject as error:
+        raise PyexpError(
+            f"{root}, which shares the cache, is no project any more: what it needs cannot be told",
+            hint=f"if it is gone for good, remove its mark in {project.cache_dir}/owners; or say who shares: -p DIRECTORY …",
+        ) from error
+    with closing(other):
+        return scope_entries(other, EVERYTHING)
 
 
 def scope_entries(project: Project, scope: CacheScope) -> set[Entry]:

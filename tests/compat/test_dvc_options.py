@@ -50,8 +50,6 @@ OPTIONS = {
     ("import-url", "--version-aware"): "objects are kept by their hash, not by versions of a bucket (docs/remotes.md)",
     ("exp rename", "-g"): "DVC takes it and renames the local experiment (FORMATS.md §7 #36)",
     ("exp rename", "--git-remote"): "the same",
-    ("gc", "-p"): "other projects that share a cache: each of our projects keeps its own marks",
-    ("gc", "--projects"): "the same",
     ("gc", "--skip-failed"): "gc with an unreadable revision deletes what that needs: it is refused",
 }
 

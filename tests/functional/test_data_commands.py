@@ -434,3 +434,42 @@ def test_a_cache_shared_with_a_group(space: Space) -> None:
     objects = {mode for path, mode in modes.items() if path.is_file() and "files" in path.relative_to(cache).parts}
     assert objects == {0o444}
     assert {mode for path, mode in modes.items() if path.is_file() and "runs" in path.parts} == {0o664}
+
+
+def test_gc_of_a_shared_cache_takes_from_no_other_project(
+    make: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "shared"
+    two = []
+    for name in ("one", "two"):
+        space = make()
+        space.root.rename(tmp_path / name)
+        space = Space(tmp_path / name)
+        assert space.cli("cache", "dir", str(cache)).returncode == 0
+        two.append(space)
+    one, other = two
+    # A configuration alone gives no right to remove anything.
+    one.put("mine", "mine\n")
+    assert one.cli("add", "mine").returncode == 0
+    refused = other.cli("gc", "-w", "-f")
+    assert refused.returncode == 1 and "has stored nothing there" in refused.stderr and "-p" in refused.stderr
+    other.put("theirs", "theirs\n")
+    other.put("old", "old\n")
+    assert other.cli("add", "theirs", "old").returncode == 0
+    other.commit("old is used here")
+    (other.root / "old.dvc").unlink()
+    other.commit("and no more")
+    one.put("junk", "junk\n")
+    assert one.cli("add", "junk").returncode == 0
+    (one.root / "junk.dvc").unlink()
+    # What the other project's commits need stays, whatever this one's scope is.
+    assert "Removed 1 object " in one.cli("gc", "-w", "-f").stdout
+    for space, name in ((one, "mine"), (other, "theirs")):
+        (space.root / name).unlink()
+        assert space.cli("checkout", f"{name}.dvc").returncode == 0
+    assert "Removed 1 object " in other.cli("gc", "-w", "-f").stdout  # its own scope is its own business
+    # A project that is gone cannot say what it needs.
+    other.root.rename(tmp_path / "moved")
+    refused = one.cli("gc", "-w", "-f")
+    assert refused.returncode == 1 and "owners" in refused.stderr
+    assert "No unused objects" in one.cli("gc", "-w", "-f", "-p", str(tmp_path / "moved")).stdout
