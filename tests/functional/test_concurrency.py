@@ -133,6 +133,7 @@ def test_gc_of_one_project_while_another_runs_in_the_same_cache(
     slow = two.read("train.py") + "import time\ntime.sleep(1.5)\n"
     for space in (one, two):
         assert space.cli("cache", "dir", str(tmp_path / "cache")).returncode == 0
+    assert one.cli("repro").returncode == 0
     two.put("train.py", slow)
     running = start(two, "exp run -n slow")
     for _ in range(200):
@@ -144,8 +145,12 @@ def test_gc_of_one_project_while_another_runs_in_the_same_cache(
         assert done.returncode == 0, done.stderr
     out, err = running.communicate()
     assert running.returncode == 0, out + err
-    # Once the run is over, gc in one project knows nothing of the other (docs/reliability.md); what is lost is made again.
-    done = two.cli("repro", "--force")
+    # What the run has recorded stays after it, too.
+    done = one.cli("gc", "--workspace", "--force")
+    assert done.returncode == 0, done.stderr
+    for name in ("model.txt", "data.txt"):
+        (two.root / name).unlink()
+    done = two.cli("checkout")
     assert done.returncode == 0, done.stderr
     assert two.read("model.txt") == "model 0.5\n"
     assert two.cli("doctor", "--full").returncode == 0
