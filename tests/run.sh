@@ -30,5 +30,6 @@ step .venv/bin/ruff check .
 step .venv/bin/ruff format --check -q .
 step .venv/bin/mypy
 step .venv/bin/lint-imports --no-logo
-step .venv/bin/python -m pytest -n 2 "$@"
+# The last long tests are shared out, too.
+step .venv/bin/python -m pytest -n 2 --dist worksteal "$@"
 exit "$status"
