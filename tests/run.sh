@@ -30,6 +30,6 @@ step .venv/bin/ruff check .
 step .venv/bin/ruff format --check -q .
 step .venv/bin/mypy
 step .venv/bin/lint-imports --no-logo
-# The last long tests are shared out, too.
-step .venv/bin/python -m pytest -n 2 --dist worksteal "$@"
+# Three for two processors: many tests wait for somebody. The last long ones are shared out, too.
+step .venv/bin/python -m pytest -n 3 --dist worksteal "$@"
 exit "$status"

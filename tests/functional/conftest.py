@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -183,3 +184,26 @@ def stranger(space: Space, forks: "Forks", tmp_path: Path) -> "Stranger":
     (tmp_path / "outside/secret.txt").write_text("secret\n")
     (space.root / ".git/hooks").mkdir(exist_ok=True)
     return Stranger(space, tmp_path, forks)
+
+
+# Tries of hostile input and odd places take turns with the layouts, but for PYEXP_TEST_LONG=1: each takes one of them.
+_TAKING_TURNS = ("test_hostile_", "test_odd_places")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("PYEXP_TEST_LONG"):
+        return
+    left_out = [item for item in items if item.path.name.startswith(_TAKING_TURNS) and _is_others_turn(item.name)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_others_turn(name: str) -> bool:
+    """Whether a test of two layouts has this one left out; which, depends on the rest of its name only."""
+    test, _, params = name.rstrip("]").partition("[")
+    parts = params.split("-")
+    own = next((layout for layout in ("pyexp", "dvc") if layout in parts), None)
+    if own is None:
+        return False
+    rest = "-".join([test, *(part for part in parts if part != own)])
+    return (zlib.crc32(rest.encode()) % 2 == 0) is (own == "dvc")
