@@ -350,7 +350,8 @@ class Project:
         def waiting(who: str) -> None:
             on_event(Note(f"waiting for the project's lock, held by {who}", "warning"))
 
-        path = self.scratch and self.control / self.kind.lock
+        _ = self.scratch  # refused when links are in it, the lock's own directory among them
+        path = self.control / self.kind.lock
         with mutex.locked(path, timeout=timeout, what="the project's lock", on_wait=waiting):
             self.tidy()
             self._lock_holder = get_ident()

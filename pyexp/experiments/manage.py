@@ -251,7 +251,8 @@ def gc_cache(
 
     Objects younger than the oldest living run stay, for it may not have named them yet; those of ``also_keep``, by
     hash algorithm; and all that other projects need which share the cache (``sharers``: their directories; None for
-    those that have left their mark there). Raises PyexpError when these cannot be told,  UsageError without a scope, and FormatError or CorruptObject, before anything is removed, when a record in the scope cannot be read.
+    those that have left their mark there). Before anything is removed raises PyexpError when these cannot be told,
+    UsageError without a scope, FormatError or CorruptObject when a record in the scope cannot be read.
     """
     # What is stored from now on may belong to a command that starts after we have looked for living ones.
     began = min(filter(None, (projects.oldest_live(project), time.time())))

@@ -131,8 +131,8 @@ def checkout(
     """Makes tracked outputs hold what the lock files say, from the cache.
 
     Without targets, outputs of before (of another branch, say) that no file mentions any more go, if they are unchanged
-    and in the cache. Raises UnsafeCheckout, before anything is touched, when unsaved bytes would go (unless ``force``), and MissingObject
-    at the end, naming the outputs the cache lacks (unless ``allow_missing``).
+    and in the cache. Raises UnsafeCheckout, before anything is touched, when unsaved bytes would go (unless ``force``),
+    and MissingObject at the end, naming the outputs the cache lacks (unless ``allow_missing``).
     """
     pipeline = open_workspace(project)
     workspace = Workspace(project, on_event)

@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
+from suites.golden import LOCK
+
 from pyexp.experiments import run
 from pyexp.formats import lockfile
 from pyexp.model import OutSpec, StageLock, StageSpec
 from pyexp.pipeline import stagecache
 
-LOCK = """\
-schema: '2.0'
-stages:
-  train:
-    cmd: python3 train.py
-    deps:
-    - path: data.txt
-      hash: md5
-      md5: b1946ac92492d2347c6235b4d2611184
-      size: 6
-    - path: train.py
-      hash: md5
-      md5: bf38da7290ef4d4d44a579bcd165e5bb
-      size: 567
-    params:
-      params.yaml:
-        lr: 0.1
-        train.epochs: 3
-    outs:
-    - path: metrics.json
-      hash: md5
-      md5: 703ad02198d4b3a7c4bc5fa9a5b49f71
-      size: 71
-    - path: model
-      hash: md5
-      md5: 95e016555886ac500e19e9c4160304f1.dir
-      size: 25
-      nfiles: 2
-    - path: plots.csv
-      hash: md5
-      md5: 49e018ebc28cbfd2c3c14eaf1c702c84
-      size: 43
-"""
 OTHER = (
     LOCK.replace("lr: 0.1", "lr: 0.2")
     .replace("703ad02198d4b3a7c4bc5fa9a5b49f71", "7b6cf76fc5263d976d70644be325649b")
