@@ -89,6 +89,24 @@ def _no_experiments(root: Path) -> None:
     shutil.rmtree(root / ".git/refs/exps")
 
 
+def _damage(root: Path) -> None:
+    """An object that is not what its name says, of a file which the workspace has whole."""
+    control = root / (".pyexp" if (root / ".pyexp").is_dir() else ".dvc")
+    text = (root / "data.txt").read_bytes()
+    for path in (control / "cache/files").rglob("*"):
+        if path.is_file() and path.read_bytes() == text:
+            path.unlink()
+            path.write_bytes(text[:-1])
+
+
+def _source(root: Path) -> None:
+    _put(root.parent, source_txt="of elsewhere\n")
+
+
+def _other_source(root: Path) -> None:
+    _put(root.parent, source_txt="of elsewhere, later\n")
+
+
 EDIT = _cmd("git add README.md")
 QUEUE = _cmd("exp run --queue -n q1 -S lr=0.7"), _cmd("exp run --queue -n q2 -S lr=0.8")
 # The stage fails with this rate.
@@ -117,6 +135,10 @@ CASES: tuple[Case, ...] = (
     Case("pull", _cmd("pull"), before=(_cmd("push"), _empty_cache)),
     Case("fetch", _cmd("fetch"), before=(_cmd("push"), _empty_cache)),
     Case("gc", _cmd("gc -w -f"), before=(_params,), exact=True),
+    Case("gc of the remote", _cmd("gc -w -c -f"), before=(_cmd("push"), _params, _cmd("repro"), _cmd("push")), exact=True),
+    Case("import-url", _cmd("import-url ../source.txt"), before=(_source,)),
+    Case("update", _cmd("update source.txt.dvc"), before=(_source, _cmd("import-url ../source.txt"), _other_source)),
+    Case("doctor --repair", _cmd("doctor --repair --full"), before=(_damage,)),
     Case("repro", _cmd("repro"), before=(_params,), outputs=OUTPUTS),
     Case("repro from cache", _cmd("repro"), before=(_cmd("exp apply e1"),), outputs=OUTPUTS),
     Case("exp run", _cmd("exp run -n t1 -S lr=0.7"), before=(_readme,), once=True, outputs=OUTPUTS),
@@ -130,6 +152,9 @@ CASES: tuple[Case, ...] = (
     Case("exp remove", _cmd("exp remove e1"), once=True),
     Case("exp remove packed", _cmd("exp remove -A"), once=True),
     Case("exp gc", _cmd("exp gc -w -f"), before=(_cmd("git commit -m more --allow-empty"),)),
+    Case("exp undo apply", _cmd("exp undo 2"), before=(_cmd("exp apply e1"),), once=True),
+    Case("exp undo remove", _cmd("exp undo 2"), before=(_cmd("exp remove e1 e2"),), once=True),
+    Case("exp undo rename", _cmd("exp undo 2"), before=(_cmd("exp rename e1 f1"),), once=True),
     Case("exp push", _cmd("exp push hub e1 e2")),
     Case("exp pull", _cmd("exp pull hub"), before=(_cmd("exp push hub e1 e2"), _no_experiments)),
     Case("queue remove", _cmd("queue remove q1"), before=QUEUE, once=True),
