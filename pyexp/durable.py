@@ -58,6 +58,18 @@ def _realm() -> tuple[str, str, str]:
     return host, start, container
 
 
+def shown_place(path: str) -> str:
+    """A path to tell somebody of: a temporary file's name says nothing, its directory does."""
+    directory, name = os.path.split(path)
+    return directory or "." if name.startswith(TMP_PREFIX) else path
+
+
+def say_where(error: BaseException, path: str) -> None:
+    """Gives an error of the system's a path, when it was about an open file and has none."""
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = path
+
+
 def is_left_behind(name: str) -> bool:
     """Whether a temporary file's writer is known to be dead; not known is not dead."""
     pid, _, rest = name.removeprefix(TMP_PREFIX).partition("-")
@@ -107,7 +119,7 @@ def sync_directory(directory: str) -> None:
         os.fsync(fd)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            error.filename = directory
+            say_where(error, directory)
             raise
     finally:
         os.close(fd)

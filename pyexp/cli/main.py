@@ -215,7 +215,9 @@ def _of_the_machine(error: OSError) -> bool:
 
 
 def _describe(error: OSError) -> str:
-    where = f": {error.filename}" if error.filename else ""
+    from pyexp import durable  # not for every command
+
+    where = f": {durable.shown_place(os.fsdecode(error.filename))}" if error.filename else ""
     return f"{error.strerror}{where}"
 
 

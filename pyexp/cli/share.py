@@ -139,11 +139,11 @@ def tell_incomplete(report: Report, console: Console, verb: str) -> int:
         lines = [*(f"{line}: not on the remote" for line in report.missing), *report.failed]
     for line in _some(lines):
         console.warn(line)
-    hint = {
-        "push": "make it again (pyexp repro), or push it from where it is",
-        "fetch": "push it from where it is (pyexp push), or make it again (pyexp repro)",
-    }
-    console.failure(f"{len(lines)} files could not be {verb}ed - {hint.get(verb, hint['fetch'])}")
+    hint = f"do what is said above, and {verb} again"
+    if report.missing:
+        make, push = "make it again (pyexp repro)", "push it from where it is"
+        hint = f"{make}, or {push}" if verb == "push" else f"{push} (pyexp push), or {make}"
+    console.failure(f"{len(lines)} file{'s' if len(lines) != 1 else ''} could not be {verb}ed - {hint}")
     return 1
 
 

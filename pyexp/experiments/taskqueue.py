@@ -1,5 +1,6 @@
 """The queue: a directory of task files, claimed and moved by one atomic rename each.
 
+    queue/arrived/<when>/                 a sweep's tasks, there all at once; whoever looks next puts them in line
     queue/queued/<when>-<id>              waiting, first in first out by name
     queue/running/<when>-<id>@<worker>    claimed: the name says by whom, in the same instant
     queue/done/<when>-<id>, queue/failed/<when>-<id>
@@ -59,6 +60,9 @@ class Queue:
         self.damaged: list[str] = []
 
     def _files(self, state: State) -> list[str]:
+        if state == "queued":
+            with suppress(OSError):  # what cannot be put in line now (a read-only disk) will be
+                self._line_up()
         with suppress(FileNotFoundError):
             return sorted(
                 name for name in os.listdir(self.directory / state) if not name.startswith(durable.TMP_PREFIX)
@@ -90,24 +94,41 @@ class Queue:
             ) from error
 
     def put(self, tasks: Sequence[Task]) -> None:
-        """Adds tasks at the end, in their order. All are written before the first is there: a sweep is queued whole."""
-        directory = self.directory / "queued"
-        directory.mkdir(parents=True, exist_ok=True)
-        durable.remove_litter(str(directory))
-        ready: list[tuple[str, Path]] = []
+        """Adds tasks at the end, in their order: all of them with one rename, or none."""
+        arrived = self.directory / "arrived"
+        arrived.mkdir(parents=True, exist_ok=True)
+        for name in os.listdir(self.directory):
+            if name.startswith(durable.TMP_PREFIX) and durable.is_left_behind(name):
+                _remove_directory(self.directory / name)
+        writing = Path(durable.temporary_name(str(self.directory)))
         try:
+            writing.mkdir()
             for task in tasks:
-                temporary = durable.temporary_name(str(directory))
-                ready.append((temporary, directory / f"{time.time_ns():020d}-{task.id}"))
-                _write(Path(temporary), task)
-            for temporary, path in ready:
-                os.replace(temporary, path)
+                _write(writing / f"{time.time_ns():020d}-{task.id}", task)
+            os.rename(writing, arrived / writing.name.removeprefix(durable.TMP_PREFIX))
         except BaseException:
-            for temporary, _ in ready:
-                with suppress(OSError):
-                    os.unlink(temporary)
+            with suppress(OSError):
+                _remove_directory(writing)
             raise
-        durable.sync_directory(str(directory))
+        durable.sync_directory(str(arrived))
+        self._line_up()
+
+    def _line_up(self) -> None:
+        """Puts those in line who have arrived."""
+        arrived, queued = self.directory / "arrived", self.directory / "queued"
+        try:
+            sweeps = os.listdir(arrived)
+        except FileNotFoundError:
+            return
+        for sweep in sweeps:
+            if os.path.islink(arrived / sweep):
+                continue  # not ours, whatever it leads to
+            queued.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # somebody else is at it, too
+                for name in sorted(os.listdir(arrived / sweep)):
+                    os.rename(arrived / sweep / name, queued / name)
+                durable.sync_directory(str(queued))
+                os.rmdir(arrived / sweep)
 
     def tasks(self, *states: State, strict: bool = False, recover: bool = True) -> list[tuple[State, Task]]:
         """Every task in the given states (default: all), oldest first in each; dead workers' tasks are put back first.
@@ -373,6 +394,13 @@ def _check_types(record: Mapping[str, Any]) -> None:
         texts += record.get(name, ())
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("something in it is no text")
+
+
+def _remove_directory(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        for name in os.listdir(path):
+            os.unlink(path / name)
+        os.rmdir(path)
 
 
 def alive(path: Path) -> bool:

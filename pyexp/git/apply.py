@@ -315,9 +315,10 @@ class _Moves:
                 os.mkdir(path, mode)
         for target, aside in reversed(self._old):
             with suppress(OSError):
-                os.replace(aside, target)
-                # Two names of one file are left alone by a rename.
-                os.unlink(aside)
+                if not _are_one_file(target, aside):
+                    os.replace(aside, target)
+                else:
+                    os.unlink(aside)
 
     def finish(self, removed: Iterable[str]) -> None:
         """Lets go of what was set aside, and of directories that are empty now."""
@@ -330,3 +331,9 @@ class _Moves:
                 while directory:
                     os.rmdir(f"{self._root}/{directory}")
                     directory = directory.rpartition("/")[0]
+
+
+def _are_one_file(path: str, other: str) -> bool:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return os.path.samestat(os.lstat(path), os.lstat(other))
+    return False

@@ -109,6 +109,9 @@ def write_new(path: str, mode: int, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
+    except OSError as error:
+        durable.say_where(error, path)
+        raise
     finally:
         os.close(fd)
 

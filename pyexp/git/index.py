@@ -77,7 +77,7 @@ def write_index(repo: Repo, entries: Iterable[tuple[str, IndexEntry]], *, read: 
     with lockfile.writing(repo, "index"), lockfile.held(repo, path, wait=0):
         if read is not None and read.mtime_ns != _mtime_ns(path):
             raise GitError("the index was changed by another command", hint="run the command again")
-        os.replace(lockfile.written(repo, data), path)
+        lockfile.replace(repo, path, data)
 
 
 def _mtime_ns(path: str) -> int:

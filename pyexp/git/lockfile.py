@@ -59,8 +59,11 @@ def held(
             os.unlink(lock)
 
 
-def written(repo: Repo, data: bytes) -> str:
-    """A flushed temporary file with ``data``, on git's file system, for a rename."""
+def replace(repo: Repo, path: str, data: bytes, rename: Callable[[str, str], None] = os.replace) -> None:
+    """Makes the file at ``path`` hold ``data`` in one step; only while its lock is held.
+
+    The temporary file is in a directory of ours: git takes every file among its refs for a ref.
+    """
     own = str(_own(repo))
     durable.remove_litter(own)
     temporary = durable.temporary_name(own)
@@ -69,13 +72,14 @@ def written(repo: Repo, data: bytes) -> str:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        rename(temporary, path)
     except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = temporary
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = path, None
         raise
-    return temporary
+    durable.sync_directory(os.path.dirname(path))
 
 
 def sweep(repo: Repo) -> None:
@@ -128,8 +132,12 @@ def _create(repo: Repo, lock: str) -> None:
             fd = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
         with os.fdopen(fd, "wb") as file:
             file.write(MARK)
+    except OSError as error:
+        durable.say_where(error, lock)
+        raise
     finally:
-        marked.unlink(missing_ok=True)
+        with suppress(OSError):  # the lock is taken or not: a name that stays is litter of ours
+            marked.unlink()
 
 
 def _age(path: str) -> float:

@@ -294,8 +294,7 @@ def _write_temporary(directory: str, raw: bytes) -> str:
     except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = temporary
+        durable.say_where(error, temporary)
         raise
     return temporary
 
@@ -315,7 +314,7 @@ def _publish(written: Mapping[str, str], fsync: bool) -> None:
                 try:
                     os.fsync(fd)
                 except OSError as error:
-                    error.filename = temporary
+                    durable.say_where(error, temporary)
                     raise
                 finally:
                     os.close(fd)

@@ -62,5 +62,8 @@ def append(repo: Repo, name: str, old: str | None, new: str, who: Identity, mess
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     try:
         os.write(fd, line.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        durable.say_where(error, path)
+        raise
     finally:
         os.close(fd)

@@ -211,7 +211,7 @@ def update(repo: Repo, name: str, old: str | None, new: str) -> None:
         _expect(repo, name, old)
         if old is None:
             _check_nesting(repo, name)
-        _rename_over(path, lockfile.written(repo, f"{new}\n".encode("ascii")))
+        lockfile.replace(repo, path, f"{new}\n".encode("ascii"), _rename_over)
 
 
 def delete(repo: Repo, name: str, old: str | None = None) -> None:
@@ -320,7 +320,7 @@ def _packed_lock(repo: Repo) -> Iterator[None]:
         yield
 
 
-def _rename_over(path: str, new: str) -> None:
+def _rename_over(new: str, path: str) -> None:
     try:
         os.replace(new, path)
     except (IsADirectoryError, PermissionError):
@@ -331,9 +331,9 @@ def _rename_over(path: str, new: str) -> None:
         try:
             os.replace(new, path)
         except (IsADirectoryError, PermissionError) as error:
-            os.unlink(new)
+            if not os.path.isdir(path):
+                raise
             raise RefConflict(f"{path} is a directory with other refs in it") from error
-    durable.sync_directory(os.path.dirname(path))
 
 
 def _write_packed(repo: Repo, packed: Mapping[str, tuple[str, str | None]]) -> None:
@@ -347,8 +347,7 @@ def _write_packed(repo: Repo, packed: Mapping[str, tuple[str, str | None]]) -> N
     for name in sorted(packed, key=lambda n: n.encode("utf-8", "surrogateescape")):
         sha, to = packed[name]
         lines.append(f"{sha} {name}\n" + (f"^{to}\n" if to else ""))
-    os.replace(lockfile.written(repo, "".join(lines).encode("utf-8", "surrogateescape")), path)
-    durable.sync_directory(os.path.dirname(path))
+    lockfile.replace(repo, path, "".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def _remove_empty_parents(repo: Repo, name: str) -> None:
@@ -364,4 +363,4 @@ def write_head(repo: Repo, target: str) -> None:
         path = os.path.join(repo.gitdir, "HEAD")
         with lockfile.held(repo, path, wait=WAIT_SECONDS):
             text = f"ref: {target}\n" if target.startswith("refs/") else f"{target}\n"
-            os.replace(lockfile.written(repo, text.encode("utf-8", "surrogateescape")), path)
+            lockfile.replace(repo, path, text.encode("utf-8", "surrogateescape"))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from pyexp.durable import TMP_PREFIX
+from pyexp import durable
 from pyexp.errors import CorruptObject, StoreError
 from pyexp.model import Oid
 from pyexp.objects import links
@@ -20,10 +20,9 @@ def explained(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = error.filename if isinstance(error.filename, str) else ""
-        # A name in an open directory, or a temporary one, tells nobody where to look.
-        is_told = os.path.dirname(named) and not os.path.basename(named).startswith(TMP_PREFIX)
-        where = named if is_told else path
+        # A name in an open directory tells nobody where to look.
+        is_told = isinstance(error.filename, str) and os.path.dirname(error.filename)
+        where = durable.shown_place(error.filename) if is_told else path
         raise StoreError(f"{error.strerror or error}: {where}") from error
 
 

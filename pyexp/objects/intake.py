@@ -12,7 +12,15 @@ from pyexp import durable
 from pyexp.errors import StoreError
 from pyexp.model import Oid
 from pyexp.objects import links as linking
-from pyexp.objects.fileops import check_expected, clone, discard, equal_files, explained, flush_file, flush_file_system
+from pyexp.objects.fileops import (
+    check_expected,
+    clone,
+    discard,
+    equal_files,
+    explained,
+    flush_file,
+    flush_file_system,
+)
 from pyexp.objects.hashes import (
     NOFOLLOW,
     Changed,
@@ -90,8 +98,9 @@ class Intake:
         try:
             linking.write_all(fd, data)
             self.publish(fd, temporary, path, oid)
-        except BaseException:
+        except BaseException as error:
             discard(temporary)
+            durable.say_where(error, temporary)
             raise
         finally:
             os.close(fd)
@@ -102,7 +111,9 @@ class Intake:
             fd, status = open_regular(path, NOFOLLOW)
         except FileNotFoundError:
             return False
-        except (OSError, StoreError):
+        except (OSError, StoreError) as error:
+            if isinstance(error, OSError) and not os.path.islink(path):
+                raise  # what cannot be read now is not damaged
             self._store.quarantine(oid)
             return False
         try:
@@ -125,12 +136,12 @@ class Intake:
     def _is_kept(self, oid: Oid) -> bool:
         """Decides on an object whose bytes are not those offered: False once a damaged one has been moved away.
 
-        Raises StoreError for a sound one: two files share one hash, unless the hash is the one that ignores line ends.
+        Raises StoreError for a sound one: two files share one hash, unless the hash is the one that ignores line ends;
+        and for one that cannot be read.
         """
-        try:
-            found, _ = hash_file(self._store.path(oid), self._store.algo)
-        except StoreError:
-            found = None
+        path = self._store.path(oid)
+        is_file = stat.S_ISREG(os.lstat(path).st_mode)
+        found = hash_file(path, self._store.algo)[0] if is_file else None
         if found != oid.hex.removesuffix(".dir"):
             self._store.quarantine(oid)
             return False
@@ -182,7 +193,11 @@ class Intake:
 
     def _copy(self, fd: int, target: int, size: int) -> tuple[str, int]:
         def write(piece: memoryview) -> None:
-            linking.write_all(target, piece)
+            try:
+                linking.write_all(target, piece)
+            except OSError as error:
+                durable.say_where(error, self._store.base)
+                raise
 
         with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
             if size < LARGE_BYTES:

@@ -194,8 +194,8 @@ class LocalStore:
             raise self.quarantine(oid, f"is {kind(status.st_mode)}, not a file")
         try:
             found, _ = hash_file(path, self.algo)
-        except StoreError as error:
-            raise self._unreadable(oid, error) from error
+        except StoreError as error:  # what cannot be read now (too many open files, say) is not damaged
+            raise StoreError(f"object {oid}: {error}", hint=error.hint or "look at its permissions") from error
         if found != digest:
             raise self.quarantine(oid)
         folder.put(oid.hex[2:], status, digest)

@@ -10,6 +10,7 @@ from pyexp.errors import GraphError, PyexpError, RemoteError, UnsafeCheckout, Us
 from pyexp.events import OnEvent, null
 from pyexp.model import Content, Entry, LockEntry, Oid, OutSpec, StageLock, StageSpec
 from pyexp.objects import transfer
+from pyexp.objects.actions import files_of
 from pyexp.pipeline import addresses, elsewhere, incoming, record, share
 from pyexp.pipeline.addresses import Address
 from pyexp.pipeline.landing import Landing
@@ -86,10 +87,11 @@ def place(project: Project, pipeline: Pipeline, source: str, out: str | None, cw
     if out is not None and os.path.isdir(project.path(relpath)):
         relpath = project.relpath(os.path.join(project.path(relpath), name))
     incoming.check(project, pipeline, relpath, given)
+    unfinished = False
     for owner, stage, _ in pipeline.outs():
         if relpath.startswith(f"{owner}/"):
             raise GraphError(f"'{given}' is inside '{owner}', which {stage.address} tracks", hint="name another place")
-        if relpath == owner and not force:
+        if relpath == owner and not force and not (unfinished := _is_unfinished(project, pipeline, stage)):
             raise UnsafeCheckout(
                 f"'{relpath}' is tracked by {stage.file} already",
                 paths=[relpath],
@@ -97,11 +99,28 @@ def place(project: Project, pipeline: Pipeline, source: str, out: str | None, cw
                 if stage.is_import
                 else "to replace it: --force",
             )
-    if os.path.lexists(project.path(relpath)) and not force:
+    if os.path.lexists(project.path(relpath)) and not force and not unfinished:
         raise UnsafeCheckout(f"'{relpath}' exists already", paths=[relpath], hint="to replace it: --force")
     if not os.path.isdir(os.path.dirname(project.path(relpath))):
         raise PyexpError(f"there is no directory for '{relpath}'", hint="make it first")
     return relpath
+
+
+def _is_unfinished(project: Project, pipeline: Pipeline, stage: StageSpec) -> bool:
+    """Whether less is there than the stage's record says and nothing else: ``track`` was killed, or it was deleted."""
+    relpath = stage.relpath(stage.outs[0].path)
+    if not os.path.lexists(project.path(relpath)):
+        return True
+    outs = pipeline.lock(stage.address).outs
+    if not outs or outs[0].entry is None:
+        return False
+    recorded = outs[0].entry
+    workspace = Workspace(project)
+    here = workspace.content(relpath, recorded.oid.algo)
+    if here is None or here.tree is None or here.entry.oid == recorded.oid or not workspace.cached(recorded):
+        return False
+    wanted = files_of(project.store(recorded.oid.algo).load(recorded))
+    return all(wanted.get(path) == file for path, file in files_of(here).items())
 
 
 def fetch(project: Project, address: Address, how: How, on_event: OnEvent) -> Content:

@@ -247,12 +247,11 @@ def _replace(
             )
     project.store().flush()
     record.hide(project, stage)
-    out = bringing.recorded_as(project, stage.outs[0].path, entry)
-    if entry is None:
-        workspace.restore(relpath, None)
-    record.write(project, [(stage, StageLock(None, (dep,), {}, (out,)))])
-    if entry is not None and in_workspace:
+    # The record goes last: as long as it is the old one, there is something to do.
+    if entry is None or in_workspace:
         workspace.restore(relpath, entry)
+    out = bringing.recorded_as(project, stage.outs[0].path, entry)
+    record.write(project, [(stage, StageLock(None, (dep,), {}, (out,)))])
     project.statcache.save()
 
 

@@ -12,6 +12,8 @@ from pyexp.errors import PyexpError, StageFailed
 from pyexp.events import Note, OnEvent
 from pyexp.formats import lockfile, values
 from pyexp.model import Content, Entry, LockEntry, StageLock, StageSpec
+from pyexp.objects import links
+from pyexp.objects.fileops import discard, explained
 from pyexp.pipeline import placed, plan, stagecache
 from pyexp.pipeline.load import lock_path
 from pyexp.pipeline.workspace import Workspace
@@ -134,13 +136,21 @@ def unprotect(workspace: Workspace, relpath: str) -> None:
             continue
         linked = os.path.islink(path) or os.stat(path).st_nlink > 1 or not os.stat(path).st_mode & 0o200
         if linked and os.path.isfile(path):
-            copy = durable.temporary_name(os.path.dirname(path))
-            import shutil  # as above
+            _copied(path)
 
-            shutil.copyfile(path, copy)
+
+def _copied(path: str) -> None:
+    """Puts a copy of a file, or of what a link leads to, in its place."""
+    copy = durable.temporary_name(os.path.dirname(path))
+    with explained(path):
+        try:
+            links.link(path, copy, ("reflink", "copy"))
             if os.stat(path).st_mode & 0o100:
                 os.chmod(copy, os.stat(copy).st_mode | 0o100)
             os.replace(copy, path)
+        except BaseException:
+            discard(copy)
+            raise
 
 
 def hide(project: Project, stage: StageSpec) -> list[str]:

@@ -170,6 +170,24 @@ def test_a_sweep_is_queued_whole_or_not_at_all(space, monkeypatch: pytest.Monkey
     assert len(space.json("queue", "status", "--json")["tasks"]) == 4
 
 
+def test_a_sweep_that_was_killed_on_its_way_into_line_is_put_in_line(space, tmp_path: Path) -> None:
+    pyexp.run(space.project(), params=["lr=1,2,3"], name="sweep", queue=True)
+    queue = space.project().scratch / "queue"
+    sweep = queue / "arrived/1"
+    sweep.mkdir()
+    last = sorted((queue / "queued").iterdir())[-2:]
+    for path in last:
+        path.rename(sweep / path.name)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").touch()
+    (queue / "arrived/2").symlink_to(elsewhere)
+    tasks = space.json("queue", "status", "--json")["tasks"]
+    assert sorted(task["name"] for task in tasks) == ["sweep-1", "sweep-2", "sweep-3"]
+    assert all(path.exists() for path in last) and not sweep.exists()
+    assert (elsewhere / "precious").exists()
+
+
 def test_a_commit_that_was_killed_does_not_lock_the_user_out(space) -> None:
     (space.root / ".git/index.lock").write_bytes(lockfile.MARK)
     space.put("raw.txt", "new\n")

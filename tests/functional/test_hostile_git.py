@@ -2,10 +2,12 @@
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from functional.stranger import Stranger
+from functional.test_servers import place
 
 READERS = (
     "status",
@@ -199,7 +201,7 @@ def test_the_git_configuration_of_somebody_else_runs_nothing(stranger: Stranger,
 
 @pytest.mark.parametrize("name", ["../../outside/x", "/outside/x", ".git/hooks/post-commit", "a\0b", ".dvc/config"])
 def test_a_manifest_of_a_remote(stranger: Stranger, name: str) -> None:
-    """A remote in a directory hands out whatever it likes; so does one that answers by HTTP (test_servers)."""
+    """A remote in a directory hands out whatever it likes."""
     hex = stranger.put_manifest(sorted(["good.txt", name]))
     stranger.put_pointer("data", hex)
     remote = stranger.base / "remote"
@@ -211,6 +213,27 @@ def test_a_manifest_of_a_remote(stranger: Stranger, name: str) -> None:
         stranger.run(*command.split())
         assert {**stranger.around(), **_under(remote, before)} == before, command
     stranger.refused("pull")
+    assert not (stranger.root / "data").exists() or not any((stranger.root / "data").iterdir())
+
+
+@pytest.mark.parametrize("name", ["../../outside/x", ".git/hooks/post-commit"])
+@pytest.mark.parametrize("kind", ["s3", "webdav", "http"])
+def test_a_manifest_of_a_server(
+    stranger: Stranger, kind: str, name: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so does one that is far away."""
+    hex = stranger.put_manifest(sorted(["good.txt", name]))
+    stranger.put_pointer("data", hex)
+    with ExitStack() as stack:
+        there = place(kind, tmp_path_factory.mktemp("far"), stack, monkeypatch)
+        there.top.mkdir(exist_ok=True)
+        shutil.move(stranger.control / "cache/files", there.top / "files")
+        there.add(stranger.space)
+        before = stranger.around()
+        for command in ("pull", "pull --force", "status --cloud", "gc --workspace --cloud -f"):
+            ran = stranger.run(*command.split())
+            assert stranger.around() == before and ran.code != 0, command
+        assert "manifest is damaged" in ran.err
     assert not (stranger.root / "data").exists() or not any((stranger.root / "data").iterdir())
 
 

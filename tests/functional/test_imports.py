@@ -520,6 +520,41 @@ def test_a_path_of_this_machine(mine: Space, tmp_path: Path) -> None:
     assert "there is nothing at" in refused(mine, 1, "import-url", "../there/nothing")
 
 
+def test_an_import_that_was_not_finished_is_finished_by_itself_again(mine: Space, tmp_path: Path) -> None:
+    there = Space(tmp_path / "there")
+    there.put("d/x", "x\n")
+    there.put("d/e/y", "y\n")
+    ok(mine, "import-url", "../there/d")
+    record = mine.read("d.dvc")
+    for some in ("d/x", "d"):  # its record was written, its data not yet, or not yet all of it
+        _remove(mine.root / some)
+        ok(mine, "import-url", "../there/d")
+        assert files_below(mine.root / "d") == {"e/y": "y\n", "x": "x\n"} and mine.read("d.dvc") == record
+    assert "tracked by d.dvc already" in refused(mine, 1, "import-url", "../there/d")
+    _remove(mine.root / "d/x")
+    mine.put("d/of my own", "mine\n")
+    assert "tracked by d.dvc already" in refused(mine, 1, "import-url", "../there/d")
+    _remove(mine.root / "d/of my own")
+    mine.put("d/x", "edited\n")
+    assert "tracked by d.dvc already" in refused(mine, 1, "import-url", "../there/d")
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_an_update_that_was_killed_is_finished_by_update(mine: Space, tmp_path: Path) -> None:
+    there = Space(tmp_path / "there")
+    there.put("one.csv", "1\n")
+    ok(mine, "import-url", "../there/one.csv")
+    there.put("one.csv", "2\n")
+    record = mine.read("one.csv.dvc")
+    ok(mine, "update", "one.csv.dvc")
+    mine.put("one.csv.dvc", record)  # the data was here, the record not yet
+    ok(mine, "update", "one.csv.dvc")
+    assert mine.read("one.csv") == "2\n" and ok(mine, "status") == "Data and pipelines are up to date.\n"
+
+
 def test_imports_of_urls_are_pushed_as_any_data(mine: Space, tmp_path: Path) -> None:
     (tmp_path / "one.csv").write_text("1\n")
     ok(mine, "remote", "add", "-d", "r", "../store")

@@ -198,7 +198,7 @@ def test_what_is_missing_is_named_and_the_rest_comes(shared: Space, store: Path)
     forget(shared, "data", "one.txt")
     told = shared.cli("pull")
     assert told.returncode == 1
-    assert "data/b (" in told.stderr and "1 files could not be pulled" in told.stderr
+    assert "data/b (" in told.stderr and "1 file could not be pulled" in told.stderr
     assert shared.read("one.txt") == "one\n"
     assert shared.cli("pull", "--allow-missing").returncode == 0
     shared.put("data/b", "b\n")

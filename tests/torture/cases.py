@@ -135,16 +135,17 @@ CASES: tuple[Case, ...] = (
     Case("pull", _cmd("pull"), before=(_cmd("push"), _empty_cache)),
     Case("fetch", _cmd("fetch"), before=(_cmd("push"), _empty_cache)),
     Case("gc", _cmd("gc -w -f"), before=(_params,), exact=True),
-    Case("gc of the remote", _cmd("gc -w -c -f"), before=(_cmd("push"), _params, _cmd("repro"), _cmd("push")), exact=True),
+    Case(
+        "gc of the remote", _cmd("gc -w -c -f"), before=(_cmd("push"), _params, _cmd("repro"), _cmd("push")), exact=True
+    ),
     Case("import-url", _cmd("import-url ../source.txt"), before=(_source,)),
     Case("update", _cmd("update source.txt.dvc"), before=(_source, _cmd("import-url ../source.txt"), _other_source)),
-    Case("doctor --repair", _cmd("doctor --repair --full"), before=(_damage,)),
+    Case("doctor --repair", _cmd("doctor --repair --full"), before=(_cmd("push"), _damage)),
     Case("repro", _cmd("repro"), before=(_params,), outputs=OUTPUTS),
     Case("repro from cache", _cmd("repro"), before=(_cmd("exp apply e1"),), outputs=OUTPUTS),
     Case("exp run", _cmd("exp run -n t1 -S lr=0.7"), before=(_readme,), once=True, outputs=OUTPUTS),
     Case("exp run --temp", _cmd("exp run --temp -n t1 -S lr=0.7"), before=(_readme,), once=True),
     Case("exp run --queue", _cmd("exp run --queue -n q -S lr=0.7,0.8"), before=(_readme,), once=True),
-    Case("exp run --run-all", _cmd("exp run --run-all"), before=QUEUE, workers=True),
     Case("exp apply", _cmd("exp apply e1")),
     Case("exp save", _cmd("exp save -n s1"), before=(_readme,), once=True),
     Case("exp rename", _cmd("exp rename e1 f1"), once=True),
@@ -166,4 +167,6 @@ CASES: tuple[Case, ...] = (
     Case("git checkout file", _cmd("git checkout -- README.md"), before=(_staged,)),
     Case("git branch", _cmd("git branch b2"), once=True),
     Case("git push", _cmd("git push hub master")),
+    # The longest, by far: each run starts two workers.
+    Case("exp run --run-all", _cmd("exp run --run-all"), before=QUEUE, workers=True),
 )

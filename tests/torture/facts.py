@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import subprocess
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,7 +154,9 @@ def queue_records(*scratches: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for state in ("queued", "running", "done", "failed"):
             for path in (scratch / "queue" / state).glob("*"):
                 if not is_temporary(path.name):
-                    yield state, msgpack.unpackb(path.read_bytes())
+                    checksum, body = path.read_bytes()[:4], path.read_bytes()[4:]
+                    assert zlib.crc32(body) == int.from_bytes(checksum, "little"), f"{path} is damaged"
+                    yield state, msgpack.unpackb(body)
 
 
 # -- what must be true of any state ----------------------------------------------------------------------------------

@@ -101,6 +101,27 @@ def test_putting_a_good_file_mends_a_damaged_object(store: LocalStore, tmp_path:
     assert store.read(oid) == data
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no limit of open files to lower")
+def test_what_cannot_be_read_now_is_not_damaged(store: LocalStore) -> None:
+    import resource
+
+    oid = put(store, SMALL)
+    fresh = LocalStore(store.root, "xxh128")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.open(os.devnull, os.O_RDONLY)
+    os.close(probe)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe, hard))
+    try:
+        for act in (fresh.verify, fresh.read, lambda oid: fresh.put_bytes(oid, SMALL)):
+            with pytest.raises(StoreError, match="Too many open files") as raised:
+                act(oid)
+            assert not isinstance(raised.value, CorruptObject)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    fresh.verify(oid)
+    assert fresh.read(oid) == SMALL and not (store.root / "corrupt").exists()
+
+
 @pytest.mark.parametrize("data", [SMALL, LARGE])
 def test_a_damaged_object_is_moved_away_and_counts_as_missing(store: LocalStore, data: bytes) -> None:
     for ask in (store.read, store.verify):
