@@ -217,7 +217,7 @@ def _read(repo: Repo, number: int, sha: str) -> Operation:
     commit = repo.commit(sha)
     tree = objects.flatten(repo, commit.tree)
     try:
-        body = json.loads(repo.read_blob(tree["record"][1]))
+        body = json.loads(repo.read_blob(tree["record"][1], most=durable.MAX_READ_BYTES))
         if body["version"] != VERSION:
             raise ValueError("its version is not known")
         parts = {part: _below(tree, f"{part}/") for part in ("before", "after", "queue", "logs")}

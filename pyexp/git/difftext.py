@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pyexp import durable
 from pyexp.git import objects
 from pyexp.git.worktree import Files
 
@@ -69,7 +70,7 @@ def _side(repo: Repo, path: str, entry: TreeEntry | None, worktree: Files | None
     found = worktree.stat(path) if worktree is not None else None
     if worktree is not None and found is not None and not worktree.repo.blob_exists(sha):
         return mode, sha, worktree.read(path, found)
-    return mode, sha, repo.read_blob(sha)
+    return mode, sha, repo.read_blob(sha, most=durable.MAX_READ_BYTES)
 
 
 def _one(path: str, old: _Side | None, new: _Side | None) -> Iterator[str]:

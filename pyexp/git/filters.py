@@ -158,7 +158,8 @@ def of_worktree(repo: Repo, index: Index) -> Filters | None:
                 return raw
         # As git: what is missing in the work tree still counts as the index has it.
         entry = index.entries.get(relpath)
-        return repo.read_blob(entry.sha) if entry and entry.mode in (objects.FILE, objects.EXECUTABLE) else None
+        is_file = entry is not None and entry.mode in (objects.FILE, objects.EXECUTABLE)
+        return repo.read_blob(entry.sha, most=durable.MAX_READ_BYTES) if entry and is_file else None
 
     return Filters(repo, read)
 
@@ -170,6 +171,7 @@ def of_tree(repo: Repo, files: Mapping[str, tuple[int, str]]) -> Filters | None:
 
     def read(relpath: str) -> bytes | None:
         entry = files.get(relpath)
-        return repo.read_blob(entry[1]) if entry and entry[0] in (objects.FILE, objects.EXECUTABLE) else None
+        is_file = entry is not None and entry[0] in (objects.FILE, objects.EXECUTABLE)
+        return repo.read_blob(entry[1], most=durable.MAX_READ_BYTES) if entry and is_file else None
 
     return Filters(repo, read)

@@ -56,21 +56,33 @@ def read(repo: Repo, sha: str) -> tuple[str, bytes]:
         found = _read_packed(repo, sha)
     else:
         # A loose file that a power cut left empty or torn: a pack may have the object too.
-        found = _parse_loose(repo, sha, raw) or _verified(repo, sha, _read_packed(repo, sha))
+        found = _parse_loose(repo, sha, raw)
+        if found is None and _is_elsewhere(repo, sha):
+            found = _verified(repo, sha, _read_packed(repo, sha))
     if found is None:
         raise GitError(f"git object {sha} is missing or damaged", hint="fetch it from the remote: pyexp git pull")
     return found
 
 
 def _parse_loose(repo: Repo, sha: str, raw: bytes) -> tuple[str, bytes] | None:
+    inflate = zlib.decompressobj()
     try:
-        whole = zlib.decompress(raw)
-    except zlib.error:
+        begin = inflate.decompress(raw, 64)
+        head, _, first = begin.partition(b"\0")
+        kind, _, size = head.partition(b" ")
+        # No more than it says it has: what says too little has another hash.
+        data = first + inflate.decompress(inflate.unconsumed_tail, max(int(size) - len(first), 0) + 1)
+    except (zlib.error, ValueError):
         return None
-    if _hash(repo, whole).hexdigest() != sha:
-        return None
-    head, _, data = whole.partition(b"\0")
-    return head.split(b" ")[0].decode("ascii"), data
+    hasher = _hash(repo, head + b"\0")
+    hasher.update(data)
+    return (kind.decode("ascii"), data) if hasher.hexdigest() == sha else None
+
+
+def _is_elsewhere(repo: Repo, sha: str) -> bool:
+    """Whether another place than the repository's own loose files has the object."""
+    key = cast("ObjectID", sha.encode("ascii"))
+    return repo.store.contains_packed(key) or any(key in store for store in repo.store.alternates)
 
 
 def _verified(repo: Repo, sha: str, found: tuple[str, bytes] | None) -> tuple[str, bytes] | None:

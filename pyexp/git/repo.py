@@ -205,10 +205,21 @@ class Repo:
         entry = objects.lookup(self, self.tree_of(sha), relpath)
         if entry is None or entry[0] in (objects.DIRECTORY, objects.GITLINK):
             return None
-        return self.read_blob(entry[1])
+        return self.read_blob(entry[1], most=durable.MAX_READ_BYTES)
 
-    def read_blob(self, sha: str) -> bytes:
+    def read_blob(self, sha: str, *, most: int | None = None) -> bytes:
+        """A file's bytes; raises GitError when there are more than ``most``, without having read them."""
+        if most is not None and self.size_bytes(sha) > most:
+            raise GitError(
+                f"git object {sha} is larger than {most >> 20} MiB", hint="nobody can have meant it to be read"
+            )
         return objects.read_as(self, sha, "blob")
+
+    def size_bytes(self, sha: str) -> int:
+        """How large an object is; it is not read for that."""
+        from pyexp.git import sizes  # seam
+
+        return sizes.size_bytes(self, sha)
 
     def blob_exists(self, sha: str) -> bool:
         """Whether the repository has the object."""

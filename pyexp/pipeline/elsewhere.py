@@ -159,7 +159,7 @@ class Elsewhere:
         else:
             assert self.git is not None
             entry = self.tree.get(relpath)
-            raw = None if entry is None else self.git.read_blob(entry[1])
+            raw = None if entry is None else self.git.read_blob(entry[1], most=durable.MAX_READ_BYTES)
         return None if raw is None else raw.decode("utf-8", "surrogateescape")
 
     def pipeline(self, root: str) -> Pipeline:

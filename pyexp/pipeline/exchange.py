@@ -264,17 +264,17 @@ def compare(project: Project, what: What = What(), how: How = How(), *, on_event
     for name, algos in share.by_remote(project, wanted, how.remote).items():
         with share.opened(project, name) as remote:
             for algo, group in algos.items():
-                found.update(_compare(project.store(algo), remote.store(algo), group))
+                found.update(_compare(project.store(algo), remote.store(algo), group, on_event))
     return dict(sorted(found.items()))
 
 
-def _compare(here: Store, there: Store, group: Iterable[Needed]) -> dict[str, State]:
+def _compare(here: Store, there: Store, group: Iterable[Needed], on_event: OnEvent) -> dict[str, State]:
     names: dict[Oid, set[str]] = {}
     for need in group:
         oid = need.entry.oid
         if need.below is None:
             names.setdefault(oid, set()).add(f"{need.relpath}/" if oid.is_dir else need.relpath)
-        tree = (_tree(here, oid) or _tree(there, oid)) if oid.is_dir else None
+        tree = _manifest(need.relpath, oid, (here, there), on_event) if oid.is_dir else None
         for member, path in share.members(need, tree) if tree is not None else ():
             names.setdefault(member, set()).add(path)
     absent_here, absent_there = here.missing(names), there.missing(names)
@@ -285,8 +285,16 @@ def _compare(here: Store, there: Store, group: Iterable[Needed]) -> dict[str, St
     return found
 
 
-def _tree(store: Store, oid: Oid) -> Tree | None:
-    try:
-        return store.read_tree(oid)
-    except (MissingObject, CorruptObject):
-        return None
+def _manifest(relpath: str, oid: Oid, stores: Iterable[Store], on_event: OnEvent) -> Tree | None:
+    """A directory's manifest from the first place that has a sound one; that there is none which is sound is told."""
+    damage = ""
+    for store in stores:
+        try:
+            return store.read_tree(oid)
+        except MissingObject:
+            continue
+        except CorruptObject as error:
+            damage = str(error)
+    if damage:
+        on_event(Note(f"{relpath}: its files cannot be compared: {damage}", "warning"))
+    return None

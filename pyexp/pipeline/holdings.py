@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyexp import durable
 from pyexp.errors import MissingObject, PyexpError, RemoteError, StoreError
 from pyexp.events import OnEvent, null
 from pyexp.formats.ignore import Ignore
@@ -134,7 +135,9 @@ class Holdings:
     def _ignore_text(self, directory: str) -> str | None:
         entry = self.other.tree.get(posixpath.join(directory, ".dvcignore"))
         assert self.other.git is not None
-        return None if entry is None else self.other.git.read_blob(entry[1]).decode("utf-8", "surrogateescape")
+        if entry is None:
+            return None
+        return self.other.git.read_blob(entry[1], most=durable.MAX_READ_BYTES).decode("utf-8", "surrogateescape")
 
     def _here(self, relpath: str) -> Iterator[tuple[str, File]]:
         base = self.other.base
@@ -222,7 +225,7 @@ class Holdings:
         for below, file in plain.items():
             size = file.size
             if file.blob is not None and self.other.git is not None:
-                size = len(self.other.git.read_blob(file.blob))
+                size = self.other.git.size_bytes(file.blob)
             _add(found, below, size)
         for tracked in self.tracked(relpath):
             if tracked.below is not None or tracked.relpath == relpath:

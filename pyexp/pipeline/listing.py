@@ -115,7 +115,7 @@ class _Committed:
         mode, sha = entry
         if mode not in (FILE, EXECUTABLE, SYMLINK):
             return Listed(relpath, is_dir=True)
-        size = len(self._repo.read_blob(sha)) if self._sizes else None
+        size = self._repo.size_bytes(sha) if self._sizes else None
         return Listed(relpath, is_exec=mode == EXECUTABLE, size=size)
 
     def below(self, relpath: str) -> Iterator[Listed]:

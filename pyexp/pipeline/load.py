@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from pyexp import durable
 from pyexp.durable import TMP_PREFIX
 from pyexp.errors import FormatError, PyexpError
 from pyexp.formats import dvcyaml, lockfile
@@ -143,7 +144,7 @@ class CommitReader:
         if entry is None or entry[0] not in (0o100644, 0o100755):
             return None
         try:
-            return self._repo.read_blob(entry[1]).decode("utf-8")
+            return self._repo.read_blob(entry[1], most=durable.MAX_READ_BYTES).decode("utf-8")
         except UnicodeDecodeError as error:
             raise FormatError("is not UTF-8 text", path=relpath) from error
 

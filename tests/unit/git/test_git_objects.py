@@ -1,16 +1,21 @@
+import hashlib
 import os
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import pytest
+from dulwich.object_format import DEFAULT_OBJECT_FORMAT as DEFAULT
+from dulwich.objects import ShaFile
 from gitspace import make
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pyexp.errors import GitError
 from pyexp.git import objects
-from pyexp.git.repo import discover
+from pyexp.git.repo import Repo, discover
 from pyexp.model import Identity
 
 NAME = st.binary(min_size=1, max_size=12).filter(lambda raw: b"\0" not in raw and b"/" not in raw)
@@ -103,6 +108,54 @@ def test_a_damaged_object_is_not_served(tmp_path: Path) -> None:
             objects.read(repo, sha)
 
 
+@pytest.mark.parametrize("packed", ["loose", "whole", "differences"])
+def test_a_size_is_known_without_reading(tmp_path: Path, packed: str) -> None:
+    text = "".join(f"line {number} of many\n" for number in range(3000))
+    contents = [b"", b"x" * 15, b"y" * 16, b"z" * 300_000, *(f"{text}{number}\n".encode() for number in range(6))]
+    with make(tmp_path) as repo:
+        shas = [objects.write_blob(repo, data) for data in contents]
+        if packed != "loose":
+            found = [(repo.store[sha.encode()], None) for sha in shas]
+            repo.store.pack_loose_objects() if packed == "whole" else _pack_differences(repo, found)
+            for sha in shas:
+                Path(repo.objects_dir, sha[:2], sha[2:]).unlink(missing_ok=True)
+    with discover(tmp_path) as repo:
+        assert [repo.size_bytes(sha) for sha in shas] == [len(data) for data in contents]
+        assert repo.read_blob(shas[1], most=15) == contents[1]
+        with pytest.raises(GitError, match="larger than"):
+            repo.read_blob(shas[2], most=15)
+        with pytest.raises(GitError, match="is missing"):
+            repo.size_bytes("1" * 40)
+
+
+def _pack_differences(repo: Repo, found: list[tuple[ShaFile, None]]) -> None:
+    from dulwich.pack import deltify_pack_objects, write_pack_data, write_pack_index
+
+    base = Path(repo.objects_dir, "pack/pack-test")
+    records = list(deltify_pack_objects(iter(found)))
+    assert any(record.delta_base is not None for record in records)
+    with open(f"{base}.pack", "wb") as file:
+        entries, checksum = write_pack_data(file, iter(records), num_records=len(records), object_format=DEFAULT)
+    with open(f"{base}.idx", "wb") as file:
+        write_pack_index(file, sorted((sha, *place) for sha, place in entries.items()), checksum)
+
+
+def test_an_object_that_says_less_than_it_holds_takes_no_room(tmp_path: Path) -> None:
+    with make(tmp_path) as repo:
+        raw = b"blob 10\0" + b"0" * 10_000_000
+        sha = hashlib.sha1(raw).hexdigest()
+        path = Path(repo.objects_dir, sha[:2], sha[2:])
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(zlib.compress(raw))
+        tracemalloc.start()
+        try:
+            with pytest.raises(GitError, match="damaged"):
+                repo.read_blob(sha)
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+
+
 def test_a_batch_names_its_objects_at_the_end_or_never(tmp_path: Path) -> None:
     with make(tmp_path) as repo:
         with objects.batch(repo):
@@ -148,7 +201,7 @@ _WRITER = """
 import sys
 from pathlib import Path
 from pyexp.git import objects
-from pyexp.git.repo import discover
+from pyexp.git.repo import Repo, discover
 with discover(Path(sys.argv[1])) as repo:
     repo.fsync = False
     for n in range(300):
