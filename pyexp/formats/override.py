@@ -14,7 +14,8 @@ from typing import Any, Literal
 from pyexp.errors import FormatError, UsageError
 from pyexp.formats import overridegrammar as grammar
 from pyexp.formats import suggest, values, yamlfile
-from pyexp.formats.overridegrammar import Choices, GrammarError, Quoted, Range, Sweep
+from pyexp.formats.overridefunctions import Choices, Quoted, Range, Sweep
+from pyexp.formats.overridegrammar import GrammarError
 from pyexp.formats.values import MISSING
 from pyexp.records import dataclass
 

@@ -94,7 +94,9 @@ class _Injector:
                     _die()
                 return False
             assert fault is not None
-            if here or (fault[1] and self.struck):
+            # To rename takes room only where a directory has to grow: later ones go well.
+            lasts = fault[1] and not (self.plan.mode == "ENOSPC" and kind == "rename")
+            if here or (lasts and self.struck):
                 self.struck = True
                 number: int = getattr(errno, self.plan.mode)
                 names = [_shown(name) for name in (path, other) if isinstance(name, (str, bytes, os.PathLike))]
