@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pyexp.errors import MissingObject, RemoteError, StoreError
 from pyexp.model import Content, Entry, Oid, Tree
+from pyexp.objects import tree as trees
 
 
 class Store(Protocol):
@@ -28,17 +29,31 @@ class Store(Protocol):
 
     def verify(self, oid: Oid) -> None: ...
 
-    def put_tree(self, tree: Tree) -> Entry: ...
-
-    def read_tree(self, oid: Oid) -> Tree: ...
-
-    def load(self, entry: Entry) -> Content: ...
-
     def all(self) -> Iterator[tuple[Oid, int, float]]: ...
 
     def remove(self, oid: Oid) -> None: ...
 
     def flush(self) -> None: ...
+
+    def put_tree(self, tree: Tree) -> Entry:
+        """Stores a manifest (its members must be here already) and returns its entry."""
+        entry, data = trees.identify(tree)
+        self.put_bytes(entry.oid, data)
+        return entry
+
+    def read_tree(self, oid: Oid) -> Tree:
+        """The manifest ``oid``; raises MissingObject, or CorruptObject when its bytes or what they say is unsound."""
+        if not oid.is_dir:
+            raise not_a_tree(oid)
+        return trees.decode(self.read(oid), self.algo)
+
+    def load(self, entry: Entry) -> Content:
+        """What an entry stands for, with its manifest when it is a directory; raises as ``read_tree`` does."""
+        if entry.oid.is_dir:
+            return Content(entry, self.read_tree(entry.oid))
+        if not self.has(entry.oid):
+            raise absent(entry.oid)
+        return Content(entry)
 
 
 class Transient(RemoteError):

@@ -7,14 +7,13 @@ import time
 from collections.abc import Iterable, Iterator
 
 from pyexp.errors import StoreError
-from pyexp.model import Content, Entry, Oid, Tree
-from pyexp.objects import tree as trees
-from pyexp.objects.contract import absent, not_a_tree
+from pyexp.model import Oid
+from pyexp.objects.contract import Store, absent
 from pyexp.objects.fileops import explained
 from pyexp.objects.hashes import check_bytes, check_oid, hash_bytes, open_regular
 
 
-class MemoryStore:
+class MemoryStore(Store):
     """Objects in a dictionary; for what its methods promise see ``Store`` and ``LocalStore``."""
 
     def __init__(self, algo: str) -> None:
@@ -56,23 +55,6 @@ class MemoryStore:
 
     def verify(self, oid: Oid) -> None:
         check_bytes(oid, self.read(oid))
-
-    def put_tree(self, tree: Tree) -> Entry:
-        entry, data = trees.identify(tree)
-        self.put_bytes(entry.oid, data)
-        return entry
-
-    def read_tree(self, oid: Oid) -> Tree:
-        if not oid.is_dir:
-            raise not_a_tree(oid)
-        return trees.decode(self.read(oid), self.algo)
-
-    def load(self, entry: Entry) -> Content:
-        if entry.oid.is_dir:
-            return Content(entry, self.read_tree(entry.oid))
-        if not self.has(entry.oid):
-            raise absent(entry.oid)
-        return Content(entry)
 
     def all(self) -> Iterator[tuple[Oid, int, float]]:
         for hex, (data, mtime) in list(self._objects.items()):

@@ -14,10 +14,9 @@ from contextlib import suppress
 from typing import Literal, TypeVar
 
 from pyexp.errors import CorruptObject, RemoteError, StoreError
-from pyexp.model import Content, Entry, Oid, Tree
+from pyexp.model import Oid
 from pyexp.objects import parallel, retrying
-from pyexp.objects import tree as trees
-from pyexp.objects.contract import absent, not_a_tree
+from pyexp.objects.contract import Store
 from pyexp.objects.fileops import explained
 from pyexp.objects.hashes import check_bytes, check_oid, hash_file, new, open_regular, read_whole
 from pyexp.objects.remote import Files, Found
@@ -34,7 +33,7 @@ _NAME = re.compile(r"(?P<prefix>[0-9a-f]{2})/(?P<rest>[0-9a-f]+(?:\.dir)?)")
 Result = TypeVar("Result")
 
 
-class RemoteStore:
+class RemoteStore(Store):
     """Objects of one algorithm behind ``Files``; for what its methods promise see ``Store``."""
 
     def __init__(self, files: Files, algo: str, *, layout: Literal["files", "legacy"] = "files") -> None:
@@ -199,22 +198,3 @@ class RemoteStore:
 
     def flush(self) -> None:
         """Nothing to do: what was accepted there is kept there."""
-
-    # -- directories -------------------------------------------------------------------------------------------------
-
-    def put_tree(self, tree: Tree) -> Entry:
-        entry, data = trees.identify(tree)
-        self.put_bytes(entry.oid, data)
-        return entry
-
-    def read_tree(self, oid: Oid) -> Tree:
-        if not oid.is_dir:
-            raise not_a_tree(oid)
-        return trees.decode(self.read(oid), self.algo)
-
-    def load(self, entry: Entry) -> Content:
-        if entry.oid.is_dir:
-            return Content(entry, self.read_tree(entry.oid))
-        if not self.has(entry.oid):
-            raise absent(entry.oid)
-        return Content(entry)

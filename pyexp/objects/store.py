@@ -24,7 +24,7 @@ from typing import Literal
 
 from pyexp import durable
 from pyexp.errors import CorruptObject, MissingObject, StoreError
-from pyexp.model import Content, Entry, Oid, Tree
+from pyexp.model import Oid, Tree
 from pyexp.objects import tree as trees
 from pyexp.objects.contract import Store, absent, not_a_tree
 from pyexp.objects.fileops import explained
@@ -58,7 +58,7 @@ def _worth_listing(directory: str, wanted: int) -> bool:
         return False
 
 
-class LocalStore:
+class LocalStore(Store):
     """Objects of one algorithm below a cache directory: ``files/<algo>/aa/bb…``, or ``aa/bb…`` (``legacy``).
 
     Makes directories when it first writes. Safe to share between threads and processes. ``statcache`` remembers which
@@ -329,12 +329,6 @@ class LocalStore:
 
     # -- directories -------------------------------------------------------------------------------------------------
 
-    def put_tree(self, tree: Tree) -> Entry:
-        """Stores a manifest (its members must be here already) and returns its entry."""
-        entry, data = trees.identify(tree)
-        self.put_bytes(entry.oid, data)
-        return entry
-
     def read_tree(self, oid: Oid) -> Tree:
         """The manifest ``oid``; raises MissingObject, or CorruptObject when its bytes or what they say is unsound."""
         if not oid.is_dir:
@@ -379,11 +373,3 @@ class LocalStore:
         """A digest of the directories' statuses, which change when an object comes or goes; None while that is recent."""
         statuses = [os.stat(directory) for directory in self.fanout()]
         return hash_bytes(b"".join(map(signature, statuses)), self.algo) if all(map(is_settled, statuses)) else None
-
-    def load(self, entry: Entry) -> Content:
-        """What an entry stands for, with its manifest when it is a directory; raises as ``read_tree`` does."""
-        if entry.oid.is_dir:
-            return Content(entry, self.read_tree(entry.oid))
-        if not self.has(entry.oid):
-            raise absent(entry.oid)
-        return Content(entry)
