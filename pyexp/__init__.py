@@ -31,10 +31,12 @@ if TYPE_CHECKING:
         status,
         undo,
     )
-    from pyexp.project import Project, find, init
+    from pyexp.newproject import init
+    from pyexp.project import Project, find
 
 _PLACES = {
-    **dict.fromkeys(("Project", "find", "init"), "pyexp.project"),
+    "init": "pyexp.newproject",
+    **dict.fromkeys(("Project", "find"), "pyexp.project"),
     **dict.fromkeys(
         (
             "add",

@@ -34,13 +34,6 @@ FORMAT_VERSION = 1
 HASHES = ("xxh128", "sha256", "md5")
 DEFAULT_LINKS = "reflink,copy"
 
-_GITIGNORE = "/config.local\n/tmp\n/cache\n"
-_DVCIGNORE = (
-    "# Patterns of files that pyexp should leave alone, one per line, as in .gitignore.\n"
-    "# They apply to tracked directories and to the search for dvc.yaml and .dvc files.\n"
-    "# See https://git-scm.com/docs/gitignore#_pattern_format\n"
-)
-
 
 class CacheModes(NamedTuple):
     """Permissions in the cache; None is what the umask leaves."""
@@ -444,61 +437,3 @@ def find(start: str | os.PathLike[str] = ".", *, user_config: Mapping[str, str] 
             if control.is_dir() and (kind is DVC or (control / "format").exists()):
                 return Project(directory, kind, user_config=user_config)
     raise NotAProject(f"{here} is in no pyexp or DVC project", hint="make one: pyexp init")
-
-
-def init(
-    directory: str | os.PathLike[str] = ".",
-    *,
-    algo: str = "xxh128",
-    no_scm: bool = False,
-    subdir: bool = False,
-    force: bool = False,
-) -> Project:
-    """Makes a project in ``directory`` and stages its files in git.
-
-    Raises PyexpError when there is one already (``force`` writes its configuration anew; data and cache stay), when
-    there is no git repository (unless ``no_scm``), or when the directory is below its top (unless ``subdir``).
-    """
-    root = Path(directory).absolute()
-    if algo not in HASHES:
-        raise PyexpError(f"unknown hash '{algo}'", hint=f"one of: {', '.join(HASHES)}")
-    if (root / ".dvc").is_dir():
-        raise PyexpError(f"{root} is a DVC project already", hint="nothing to do: pyexp works in it as it is")
-    if (root / ".pyexp" / "format").exists() and not force:
-        raise PyexpError(f"{root} is a pyexp project already", hint="to write its configuration anew: pyexp init -f")
-    project = Project(root, PYEXP)
-    repo = None if no_scm else _git_for_init(root, subdir)
-    project.control.mkdir(parents=True, exist_ok=True)
-    project.scratch.mkdir(parents=True, exist_ok=True)
-    (project.control / "cache").mkdir(exist_ok=True)
-    durable.write_file(project.control / ".gitignore", _GITIGNORE)
-    durable.write_file(project.control / "config", "[core]\n    no_scm = True\n" if no_scm else "")
-    if not (root / ".dvcignore").exists():
-        durable.write_file(root / ".dvcignore", _DVCIGNORE)
-    # Last: the format file is what makes the directory a project.
-    durable.write_file(project.control / "format", json.dumps({"version": FORMAT_VERSION, "hash": algo}) + "\n")
-    if repo is not None:
-        from pyexp.git import user  # seam: see Project.git
-
-        own = (".pyexp/.gitignore", ".pyexp/config", ".pyexp/format", ".dvcignore")
-        with repo:
-            user.add(repo, [project.prefix + relpath for relpath in own])
-    return project
-
-
-def _git_for_init(root: Path, subdir: bool) -> Repo:
-    from pyexp.git import repo  # seam: see Project.git
-
-    try:
-        found = repo.discover(root)
-    except NoGitRepo as error:
-        raise NoGitRepo(
-            f"{root} is in no git repository",
-            hint="make one first: pyexp git init; or go without versions: pyexp init --no-scm",
-        ) from error
-    if not subdir and found.worktree is not None and os.path.realpath(found.worktree) != os.path.realpath(root):
-        raise PyexpError(
-            f"{root} is not the top of its git repository {found.worktree}",
-            hint="run pyexp init there, or say --subdir",
-        )
-    return found

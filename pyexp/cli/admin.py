@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 
-from pyexp import __version__, durable, project
+from pyexp import __version__, durable, newproject
 from pyexp.cli.console import Console
 from pyexp.cli.opening import opened, user_config_paths
 from pyexp.errors import NotAProject, UsageError
@@ -27,7 +27,7 @@ def _init(args: Namespace, console: Console) -> int:
     if os.path.isdir(os.path.join(root, ".dvc")):
         console.info("This is a DVC project already: pyexp works in it as it is, nothing to do.")
         return 0
-    made = project.init(root, algo=args.hash, no_scm=args.no_scm, subdir=args.subdir, force=args.force)
+    made = newproject.init(root, algo=args.hash, no_scm=args.no_scm, subdir=args.subdir, force=args.force)
     made.close()
     console.info("Initialized pyexp project.")
     if not args.no_scm:
