@@ -132,8 +132,17 @@ def _counted(report: Report, word: str) -> str:
 
 def tell_incomplete(report: Report, console: Console, verb: str) -> int:
     """Lists what could not be had, and gives the exit code."""
-    if report.complete:
+    problem = _incomplete(report, console, verb)
+    if problem is None:
         return 0
+    console.failure(problem)
+    return 1
+
+
+def _incomplete(report: Report, console: Console, verb: str) -> str | None:
+    """Lists what could not be had, and sums it up."""
+    if report.complete:
+        return None
     lines = [*(f"{line}: neither in the cache nor on the remote" for line in report.missing), *report.failed]
     if verb != "push":
         lines = [*(f"{line}: not on the remote" for line in report.missing), *report.failed]
@@ -143,8 +152,7 @@ def tell_incomplete(report: Report, console: Console, verb: str) -> int:
     if report.missing:
         make, push = "make it again (pyexp repro)", "push it from where it is"
         hint = f"{make}, or {push}" if verb == "push" else f"{push} (pyexp push), or {make}"
-    console.failure(f"{len(lines)} file{'s' if len(lines) != 1 else ''} could not be {verb}ed - {hint}")
-    return 1
+    return f"{len(lines)} file{'s' if len(lines) != 1 else ''} could not be {verb}ed - {hint}"
 
 
 def _some(lines: Sequence[str]) -> list[str]:
@@ -219,19 +227,27 @@ def tell_pushed(done: experiments_share.Exchanged, git_remote: str, console: Con
 
 
 def _tell_rest(done: experiments_share.Exchanged, verb: str, console: Console) -> int:
-    for name, why in done.refused.items():
-        console.failure(f"experiment '{name}' was not {verb}ed: {why} - to overwrite it: --force")
-    code = 1 if done.refused else 0
+    """Says what else there is to say; of several problems the last one is the error."""
+    problems = [
+        f"experiment '{name}' was not {verb}ed: {why} - to overwrite it: --force" for name, why in done.refused.items()
+    ]
     if done.report is not None:
         counted = _counted(done.report, f"{verb}ed" if verb == "push" else "fetched")
         if counted:
             console.info(counted)
-        code = tell_incomplete(done.report, console, verb) or code
+        incomplete = _incomplete(done.report, console, verb)
+        if incomplete is not None:
+            problems.append(incomplete)
     if done.held_back:
-        console.failure(
+        problems.append(
             f"not pushed, for their data did not arrive: {_listed(done.held_back)} - try again, or: --no-cache"
         )
-    return code
+    for problem in problems[:-1]:
+        console.warn(problem)
+    if not problems:
+        return 0
+    console.failure(problems[-1])
+    return 1
 
 
 def auto_push(where: Opened, name: str, console: Console) -> None:

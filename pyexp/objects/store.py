@@ -202,7 +202,8 @@ class LocalStore(Store):
 
     def _unreadable(self, oid: Oid, error: Exception) -> StoreError:
         if isinstance(error, OSError) and not os.path.islink(self.path(oid)):
-            return StoreError(f"object {oid} cannot be read: {error.strerror}", hint=f"look at {self.path(oid)}")
+            why = f"'{self.path(oid)}' cannot be read: {error.strerror}"
+            return StoreError(f"object {oid}: {why}", hint="look at its permissions")
         return self.quarantine(oid, "is not a regular file")
 
     def quarantine(self, oid: Oid, why: str = "does not hold the bytes its name says") -> CorruptObject:

@@ -138,7 +138,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "gc of the remote", _cmd("gc -w -c -f"), before=(_cmd("push"), _params, _cmd("repro"), _cmd("push")), exact=True
     ),
-    Case("import-url", _cmd("import-url ../source.txt"), before=(_source,)),
+    Case("import-url", _cmd("import-url ../source.txt"), before=(_source,), once=True),
     Case("update", _cmd("update source.txt.dvc"), before=(_source, _cmd("import-url ../source.txt"), _other_source)),
     Case("doctor --repair", _cmd("doctor --repair --full"), before=(_cmd("push"), _damage)),
     Case("repro", _cmd("repro"), before=(_params,), outputs=OUTPUTS),

@@ -187,6 +187,7 @@ class Walk:
         self.result = Result(case.name, bench.kind)
         bench.prepare(case)
         self.before = facts_of.read(bench.base)
+        self.broken = set(facts_of.problems(bench.base))
         self.after = Facts()
 
     def strikes(self, *, every: int = 1, faults: bool = True) -> Iterator[Strike]:
@@ -257,13 +258,14 @@ class Walk:
             self.violate(strike.shown, f"exit {ran.code}: {ran.err.strip()[-600:]}")
         elif len(errors) != 1 or not errors[0].startswith("ERROR: "):
             self.violate(strike.shown, f"not one line of error: {ran.err.strip()[:400]!r}")
-        elif not re.search(r"/|'[^']+'|\.\w+: ", ran.err):
+XX
             self.violate(strike.shown, f"no path in: {ran.err.strip()[:400]}")
 
     def _look(self, where: str) -> None:
         """What must be true after any strike."""
         for problem in facts_of.problems(self.bench.base):
-            self.violate(where, problem)
+            if problem not in self.broken:
+                self.violate(where, problem)
         try:
             now = facts_of.read(self.bench.base)
         except Exception as error:
@@ -313,8 +315,12 @@ class Walk:
             os.utime(self.bench.base / relpath, (old, old))
         for line in (self.case.argv, ("checkout",), (*KEEPING_GC, "-c")):
             self.bench.run(line)
-        # git's own gc removes these.
-        stays = [path for path in facts_of.litter(self.bench.base) if "/tmp_obj_" not in path and path in left]
+        # git's own gc removes tmp_obj_ files; the hub's are for the next push that has something to write.
+        stays = [
+            path
+            for path in facts_of.litter(self.bench.base)
+            if "/tmp_obj_" not in path and not path.startswith("hub/pyexp/") and path in left
+        ]
         if stays:
             self.violate(where, f"litter that nothing removes: {stays[:3]}")
 
