@@ -258,7 +258,7 @@ class Walk:
             self.violate(strike.shown, f"exit {ran.code}: {ran.err.strip()[-600:]}")
         elif len(errors) != 1 or not errors[0].startswith("ERROR: "):
             self.violate(strike.shown, f"not one line of error: {ran.err.strip()[:400]!r}")
-XX
+        elif not re.search(r"/|'[^']+'|\.\w+: ", ran.out + ran.err):
             self.violate(strike.shown, f"no path in: {ran.err.strip()[:400]}")
 
     def _look(self, where: str) -> None:
