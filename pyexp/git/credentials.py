@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pyexp.git import config, logins
 
@@ -65,12 +65,25 @@ class Asked:
         self.login = logins.get(self._question) or self._typed()
 
     def _typed(self) -> Login | None:
-        if self._repo.ask is None or os.environ.get("GIT_TERMINAL_PROMPT", "1").lower() in ("0", "false", "no", "off"):
-            return None
         fields = self._question.fields
-        where = f"{fields['protocol']}://{fields['host']}"
-        user = fields.get("username") or self._repo.ask(f"user name for {where}", shown=True)
-        return user, self._repo.ask(f"password or token for {user} at {where}")
+        protocol, host = fields["protocol"], fields["host"]
+        where = f"{protocol}://{host}"
+        user = fields.get("username")
+        if user is None:
+            user = self._answer(f"Username for '{where}': ", f"user name for {where}", shown=True)
+        if user is None:
+            return None
+        prompt = f"Password for '{protocol}://{quote(user)}@{host}': "
+        password = self._answer(prompt, f"password or token for {user} at {where}")
+        return None if password is None else (user, password)
+
+    def _answer(self, prompt: str, asked: str, *, shown: bool = False) -> str | None:
+        """What the user says to git's program for that, which is given git's words, or else on the terminal."""
+        answer = logins.ask_program(self._repo, prompt)
+        may_ask = os.environ.get("GIT_TERMINAL_PROMPT", "1").lower() not in ("0", "false", "no", "off")
+        if answer is None and self._repo.ask is not None and may_ask:
+            return self._repo.ask(asked, shown=shown)
+        return answer
 
     def accepted(self) -> None:
         """The login was right: it is kept for this command, and helpers may keep it for longer."""

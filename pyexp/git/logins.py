@@ -1,4 +1,4 @@
-"""git's credential helpers (gitcredentials(7)): the programs that git's configuration names, spoken to as git does.
+"""git's credential helpers and askpass (gitcredentials(7)): programs that are spoken to as git does.
 
 Only configuration of the user and the system, and of a repository that is ours, may name one. The helper ``store`` is
 a file, which is read and written here. What helpers say is never logged.
@@ -7,6 +7,7 @@ a file, which is read and written here. What helpers say is never logged.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -131,6 +132,23 @@ def _command(helper: str) -> str | None:
     if program is not None:
         return f"{shlex.quote(program)}{space}{options}"
     return f"git credential-{helper}" if shutil.which("git") else None
+
+
+def ask_program(repo: Repo, prompt: str) -> str | None:
+    """What the program says that git has people asked by (GIT_ASKPASS, core.askPass, SSH_ASKPASS); None without one."""
+    program: str | None = os.environ.get("GIT_ASKPASS")
+    if not program:
+        with suppress(KeyError):
+            program = repo.trusted_config.get((b"core",), b"askpass").decode("utf-8", "surrogateescape")
+    program = program or os.environ.get("SSH_ASKPASS")
+    if not program:
+        return None
+    try:
+        done = subprocess.run([os.path.expanduser(program), prompt], stdout=subprocess.PIPE, check=False)
+    except OSError:
+        return None
+    text = done.stdout.decode("utf-8", "surrogateescape")
+    return re.split("[\r\n]", text, maxsplit=1)[0] if done.returncode == 0 else None
 
 
 # -- the helper that is a file ---------------------------------------------------------------------------------------

@@ -300,6 +300,35 @@ def test_a_token_is_asked_for(make: Callable[..., Space], bare: Path) -> None:
         assert TOKEN not in ok(space, "exp", "list", "origin")
 
 
+@pytest.mark.parametrize("named", ["GIT_ASKPASS", "core.askPass", "SSH_ASKPASS"])
+def test_a_login_from_git_s_askpass_program(
+    make: Callable[..., Space], bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    space = make()
+    home = tmp_path / "home"
+    home.mkdir()
+    program = home / "ask me"
+    program.write_text(
+        f'#!/bin/sh\necho "$1" >> "{home}/asked"\n'
+        f'case "$1" in Username*) echo ann;; Password*) [ "$FAIL" ] && exit 1; printf "{TOKEN}\\nmore";; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("HOME", str(home))
+    if named == "core.askPass":
+        (home / ".gitconfig").write_text(f"[core]\n\taskPass = {program}\n")
+    else:
+        monkeypatch.setenv(named, str(program))
+    with served(bare, TOKEN) as url:
+        ok(space, "git", "remote", "add", "origin", url)
+        told = ok(space, "git", "push", "origin")
+        where = url.rpartition("/")[0]
+        prompts = f"Username for '{where}': \nPassword for '{where.replace('//', '//ann@')}': \n"
+        assert (home / "asked").read_text() == prompts and TOKEN not in told
+        monkeypatch.setenv("FAIL", "1")
+        done = space.cli("exp", "list", "origin")
+        assert done.returncode == 1 and "asks who you are" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 def test_a_login_from_a_helper_or_typed(
     make: Callable[..., Space], bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
