@@ -158,9 +158,10 @@ class _Doctor:
         queue = Queue(self.project)
         for state, name, what in list(queue.check()):
             shown = self._shown(queue.directory / state / name)
-            if what == "its worker is dead":
-                fixed = self._done("put back into the queue", queue.recover)
-            else:
+            fixed = None
+            if what == "dead":
+                what, fixed = "its worker is dead", self._done("put back into the queue", queue.recover)
+            elif what == "damaged":
                 what = "cannot be read"
                 fixed = self._done("moved to queue/damaged", queue.set_aside, state, name)
             yield Problem("queue", shown, what, fixed)
@@ -219,7 +220,11 @@ class _Doctor:
             for oid, size, _ in store.all():
                 self.objects += 1
                 self._on_event(Progress("checking objects", self.objects, None, "objects"))
-                problem = self._object(store, oid, size)
+                try:
+                    problem = self._object(store, oid, size)
+                except (StoreError, OSError) as error:  # what cannot be read now is not damaged
+                    yield Problem("store", self._shown(store.path(oid)), str(error))
+                    continue
                 if problem is None:
                     continue
                 path = self._shown(store.path(oid))
@@ -237,15 +242,13 @@ class _Doctor:
         yield from self._gone(set(lost))
 
     def _object(self, store: LocalStore, oid: Oid, size: int) -> str | None:
+        """What is wrong with an object; raises StoreError, OSError when that cannot be found out."""
         path = store.path(oid)
         status = os.lstat(path)
         digest = oid.hex.removesuffix(".dir")
         known = project_knows = self.project.statcache.get(store.algo, path, status)
         if self.full or project_knows is None:
-            try:
-                known, _ = hash_file(path, store.algo)
-            except StoreError as error:
-                return error.message
+            known, _ = hash_file(path, store.algo)
         if known != digest:
             return "does not hold the bytes its name says"
         if oid.is_dir:

@@ -158,17 +158,20 @@ class Queue:
         files = [name for state in (*states, *states) for name in self._files(state)]
         return {name.partition("-")[2].partition("@")[0] for name in files}
 
-    def check(self) -> Iterator[tuple[State, str, str]]:
-        """Records that cannot be read, and running ones whose worker is dead: state, file name, what is wrong."""
+    def check(self) -> Iterator[tuple[State, str, Literal["damaged", "dead"] | str]]:
+        """Damaged records, running ones whose worker is dead, and those that cannot be read now, with the reason."""
         for state in STATES:
             for name in self._files(state):
                 try:
                     self._read(state, name)
-                except (PyexpError, OSError) as error:
-                    yield state, name, str(error)
+                except PyexpError:
+                    yield state, name, "damaged"
+                    continue
+                except OSError as error:
+                    yield state, name, f"cannot be read: {error.strerror}"
                     continue
                 if state == "running" and not alive(self.directory / "workers" / name.partition("@")[2]):
-                    yield state, name, "its worker is dead"
+                    yield state, name, "dead"
 
     def set_aside(self, state: State, name: str) -> Path:
         """Moves a record that cannot be read out of the way; returns where it is now."""

@@ -116,7 +116,7 @@ def read_as(repo: Repo, sha: str, kind: str) -> bytes:
 
 def exists(repo: Repo, sha: str) -> bool:
     """Whether the repository has the object; an empty loose file, as a power cut may leave, does not count."""
-    with suppress(OSError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         if os.stat(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}").st_size > 0:
             return True
     from dulwich.errors import FileFormatException  # seam, as Repo.store
