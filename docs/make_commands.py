@@ -57,7 +57,9 @@ def quiet(page: str) -> str:
 def pages() -> dict[str, str]:
     """File name -> text of every page."""
     found: dict[str, list[str]] = {}
-    for name in TABLE:
+    for name, (_, summary) in TABLE.items():
+        if not summary:
+            continue  # what pyexp and git start, not people
         found.setdefault(page_of(name), []).extend(sections(name))
     return {
         f"{page}.md": f"# pyexp {page}\n\nWritten by docs/make_commands.py; {quiet(page)}.\n\n" + "\n".join(parts)

@@ -85,6 +85,9 @@ TABLE: dict[str, tuple[str, str]] = {
     # No summary: what the commands above start, not for people.
     "queue worker": ("queue", ""),
     "git": ("git", "a small git for machines without one: init, add, commit, log, …"),
+    "install": ("hooks", "write git hooks that call pyexp when git switches, commits and pushes"),
+    # No summary: git runs it.
+    "git-hook": ("hooks", ""),
     "config": ("admin", "read or set configuration"),
     "root": ("admin", "print the project's root"),
     "doctor": ("doctor", "check all that a project keeps, and repair what can be"),
@@ -249,7 +252,7 @@ def _dispatch(argv: list[str], console: Console) -> int:
     name, rest = _command(argv, console)
     if name is None:
         return 0
-    return _run(name, rest, directory, console)
+    return run(name, rest, directory, console)
 
 
 def _command(argv: list[str], console: Console) -> tuple[str | None, list[str]]:
@@ -279,7 +282,8 @@ def _unknown(name: str, known: Sequence[str]) -> UsageError:
     )
 
 
-def _run(name: str, argv: list[str], directory: str | None, console: Console) -> int:
+def run(name: str, argv: list[str], directory: str | None, console: Console) -> int:
+    """Runs a command as if it was typed in a directory (None: here); returns its exit code."""
     parser = build_parser(name)
     args = parser.parse_args(argv)
     console.quiet = console.quiet or args.quiet
@@ -311,7 +315,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _help() -> str:
-    names = [name for name in TABLE if " " not in name] + list(GROUPS)
+    names = [name for name, (_, summary) in TABLE.items() if " " not in name and summary] + list(GROUPS)
     lines = [
         "usage: pyexp [options] COMMAND [...]",
         "",

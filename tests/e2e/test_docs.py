@@ -104,6 +104,17 @@ def test_the_undo_document(documented: Path, pyexp: Command) -> None:
         pyexp(*shlex.split(typed)[1:]).check(*shown)
 
 
+def test_the_document_of_git_hooks(documented: Path, pyexp: Command) -> None:
+    (documented / "data").mkdir()
+    (documented / "data" / "a").write_text("a\n")
+    pyexp("add", "data").check()
+    for typed, shown in demo.steps((ROOT / "docs" / "git-hooks.md").read_text(encoding="utf-8")):
+        done = pyexp.shell(typed)
+        assert done.code == 0, f"{typed}: {done.err}"
+        for line in shown:
+            assert line in (done.out + done.err).splitlines(), f"{typed} does not print {line!r}:\n{done.out}{done.err}"
+
+
 @pytest.mark.slow
 def test_the_remotes_document(documented: Path, pyexp: Command, tmp_path: Path) -> None:
     pytest.importorskip("obstore")
