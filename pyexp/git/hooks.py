@@ -46,14 +46,12 @@ def install_driver(repo: Repo) -> None:
 
 def _place(repo: Repo) -> str:
     """Where git looks for hooks."""
-    named = config.get(repo, "core.hooksPath")
-    if named is None:
-        return os.path.join(repo.commondir, "hooks")
-    place = os.path.realpath(os.path.join(repo.worktree or repo.gitdir, os.path.expanduser(named)))
+    named = os.path.expanduser(config.get(repo, "core.hooksPath") or os.path.join(repo.commondir, "hooks"))
+    place = os.path.realpath(os.path.join(repo.worktree or repo.gitdir, named))
     inside = [os.path.realpath(top) for top in (repo.worktree, repo.commondir) if top is not None]
     if not any(place.startswith(top + os.sep) for top in inside):
         raise GitError(
-            f"core.hooksPath is '{named}', outside of the repository: other repositories may use it, too",
+            f"git looks for hooks in '{place}', outside of the repository: other repositories may use it, too",
             hint=f"write hooks there that run: pyexp git-hook NAME, for {', '.join(HOOKS)}",
         )
     return place
@@ -61,13 +59,13 @@ def _place(repo: Repo) -> str:
 
 def _is_missing(path: str, text: str) -> bool:
     raw = durable.read_file(path)
-    if raw is None:
+    if raw is None and not os.path.islink(path):
         return True
-    there = raw.decode("utf-8", "replace")
+    there = (raw or b"").decode("utf-8", "replace")
     if there == text:
         return False
     lines = [line for line in there.splitlines() if line and not line.startswith("#")]
     name = os.path.basename(path)
-    if lines != [_OF_DVC.format(name=name)]:
+    if lines != [_OF_DVC.format(name=name)] or os.path.islink(path):
         raise GitError(f"there is a hook already: {path}", hint=f'add a line to it: pyexp git-hook {name} "$@"')
     return True

@@ -84,6 +84,19 @@ def test_hooks_of_others_stay_and_those_of_dvc_are_taken_over(space: Space, tmp_
     assert (space.root / "own hooks/pre-commit").exists()
 
 
+def test_nothing_is_written_through_links(space: Space, tmp_path: Path) -> None:
+    hook = space.root / ".git/hooks/pre-push"
+    hook.parent.mkdir(exist_ok=True)
+    hook.symlink_to(tmp_path / "outside")
+    assert "there is a hook already" in refused(space, 1, "install")
+    hook.unlink()
+    hook.parent.rename(space.root / ".git/other hooks")
+    (tmp_path / "hooks").mkdir()
+    hook.parent.symlink_to(tmp_path / "hooks")
+    assert "outside of the repository" in refused(space, 1, "install")
+    assert not (tmp_path / "outside").exists() and not any((tmp_path / "hooks").iterdir())
+
+
 def test_a_project_below_the_top(tmp_path: Path) -> None:
     space = Space(tmp_path / "it's here")
     space.root.mkdir()
