@@ -24,6 +24,8 @@ TMP_PREFIX = ".pyexp-tmp-"
 LITTER_SECONDS = 3600.0
 # The largest file that is read whole: a directory's manifest. A stranger's file of zeros takes no room in git.
 MAX_READ_BYTES = 1 << 29
+# To read what a stranger may have put there: a fifo does not keep us waiting.
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def temporary_name(directory: str) -> str:
@@ -182,22 +184,26 @@ def read_file(path: str | os.PathLike[str]) -> bytes | None:
     Raises OSError: EISDIR, EINVAL when something else than a regular file is there, EFBIG for one that nobody can have
     meant to be read whole.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        fd = os.open(path, flags)
+        fd = os.open(path, READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, a device without a driver
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path)) from error
         raise
-    with os.fdopen(fd, "rb") as file:
+    try:
         status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
         if status.st_size > MAX_READ_BYTES:
             raise OSError(errno.EFBIG, f"larger than {MAX_READ_BYTES >> 20} MiB", os.fspath(path))
-        return file.read()
+        with FileIO(fd, closefd=False) as file:
+            return file.readall()
+    finally:
+        os.close(fd)
 
 
 def is_litter(path: str) -> bool:

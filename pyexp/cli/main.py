@@ -207,6 +207,8 @@ _MACHINE = (
     errno.EEXIST,
     errno.EINVAL,
     errno.EBUSY,
+    errno.ENXIO,
+    errno.ENODEV,
     errno.EAGAIN,
     errno.ENOMEM,
     getattr(errno, "EDQUOT", errno.ENOSPC),
@@ -220,7 +222,8 @@ def _of_the_machine(error: OSError) -> bool:
 def _describe(error: OSError) -> str:
     from pyexp import durable  # not for every command
 
-    where = f": {durable.shown_place(os.fsdecode(error.filename))}" if error.filename else ""
+    named = isinstance(error.filename, (str, bytes))  # not the number of an open file
+    where = f": {durable.shown_place(os.fsdecode(error.filename))}" if named else ""
     return f"{error.strerror}{where}"
 
 

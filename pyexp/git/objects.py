@@ -13,6 +13,7 @@ import zlib
 from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import FileIO
 from typing import TYPE_CHECKING, cast
 
 from pyexp import durable
@@ -50,7 +51,7 @@ def read(repo: Repo, sha: str) -> tuple[str, bytes]:
     Raises GitError when it is not there, or when its bytes are not what its name says.
     """
     try:
-        with open(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}", "rb", buffering=0) as file:
+        with FileIO(os.open(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}", durable.READ_FLAGS)) as file:
             raw = file.read()
     except (FileNotFoundError, NotADirectoryError):
         found = _read_packed(repo, sha)

@@ -70,8 +70,11 @@ def _loose(repo: Repo, prefix: str) -> Iterator[tuple[str, str]]:
 def _read_value(path: str) -> str | None:
     """A loose ref's sha or ``ref: name``; None when there is none, or when a power cut left it empty."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            value = file.read(4096).decode("utf-8", "surrogateescape").strip()
+        fd = os.open(path, durable.READ_FLAGS)
+        try:
+            value = os.read(fd, 4096).decode("utf-8", "surrogateescape").strip()
+        finally:
+            os.close(fd)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     if value.startswith("ref:"):

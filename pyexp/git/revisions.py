@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pyexp import durable
 from pyexp.errors import BadRevision, GitError
 from pyexp.git import objects, reflog, refs
 
@@ -171,11 +172,8 @@ def parents_of(repo: Repo, sha: str) -> tuple[str, ...]:
 
 def shallow(repo: Repo) -> frozenset[str]:
     """The commits whose parents a shallow clone does not have."""
-    try:
-        with open(os.path.join(repo.commondir, "shallow"), encoding="ascii") as file:
-            return frozenset(file.read().split())
-    except FileNotFoundError:
-        return frozenset()
+    raw = durable.read_file(os.path.join(repo.commondir, "shallow")) or b""
+    return frozenset(raw.decode("ascii", "replace").split())
 
 
 def history(repo: Repo, sha: str, n: int | None, first_parent: bool = True) -> Iterator[str]:

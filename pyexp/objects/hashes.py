@@ -13,6 +13,7 @@ from collections.abc import Callable
 from itertools import cycle
 from typing import Protocol
 
+from pyexp import durable
 from pyexp.errors import CorruptObject, StoreError
 from pyexp.model import Oid
 
@@ -21,7 +22,7 @@ CHUNK_BYTES = 1 << 20
 _SNIFF_BYTES = 512
 _TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
 
-OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+OPEN_FLAGS = durable.READ_FLAGS
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 

@@ -9,6 +9,8 @@ import pytest
 from functional.stranger import Stranger
 from functional.test_hostile_paths import some
 
+from pyexp.git import repo
+
 COMMANDS = (
     "status",
     "exp run --temp",
@@ -105,8 +107,25 @@ FILES = [
 ]
 
 
+OF_GIT = [
+    ".git/HEAD",
+    ".git/index",
+    ".git/config",
+    ".git/packed-refs",
+    ".git/shallow",
+    ".git/info/exclude",
+    ".git/info/attributes",
+    ".git/refs/heads/odd",
+    ".git/refs/exps/01/23456789012345678901234567890123456789/odd",
+    ".git/logs/HEAD",
+    ".git/objects/info/alternates",
+    "COMMIT",
+]
+
+
+@pytest.mark.parametrize("files", [FILES, OF_GIT], ids=["pyexp", "git"])
 @pytest.mark.parametrize("odd", ODD)
-def test_what_is_no_file(stranger: Stranger, odd: Callable[[Path], None]) -> None:
+def test_what_is_no_file(stranger: Stranger, odd: Callable[[Path], None], files: list[str]) -> None:
     assert stranger.run("repro").code == 0
     stranger.space.put("data/a.txt", "a\n")
     assert stranger.run("add", "data").code == 0
@@ -115,7 +134,10 @@ def test_what_is_no_file(stranger: Stranger, odd: Callable[[Path], None]) -> Non
         "OBJECT": next(path for path in objects.rglob("*") if path.is_file() and path.read_bytes() == b"a\n"),
         "MANIFEST": next(objects.rglob("*.dir")),
     }
-    for at, file in enumerate(FILES):
+    with repo.discover(stranger.root) as git:
+        sha = git.head().sha or ""
+        names["COMMIT"] = Path(git.objects_dir, sha[:2], sha[2:])
+    for at, file in enumerate(files):
         path = names.get(file) or stranger.root / file.replace("CONTROL", stranger.control.name).replace(
             "SCRATCH", str(stranger.scratch.relative_to(stranger.root))
         )
