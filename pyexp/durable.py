@@ -178,32 +178,39 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def read_file(path: str | os.PathLike[str]) -> bytes | None:
-    """The bytes of a regular file, or None when there is none; never blocks on a fifo or device.
+def open_file(path: str | os.PathLike[str]) -> FileIO:
+    """Opens a regular file to read it; never blocks on a fifo or device.
 
-    Raises OSError: EISDIR, EINVAL when something else than a regular file is there, EFBIG for one that nobody can have
-    meant to be read whole.
+    Raises OSError: FileNotFoundError, NotADirectoryError, EISDIR, EINVAL when something else than a file is there.
     """
     try:
         fd = os.open(path, READ_FLAGS)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, a device without a driver
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path)) from error
         raise
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return FileIO(fd)
+    os.close(fd)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes | None:
+    """The bytes of a regular file, or None when there is none.
+
+    Raises OSError as ``open_file`` does; EFBIG for one that nobody can have meant to be read whole.
+    """
     try:
-        status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
-        if status.st_size > MAX_READ_BYTES:
+        file = open_file(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    with file:
+        if os.fstat(file.fileno()).st_size > MAX_READ_BYTES:
             raise OSError(errno.EFBIG, f"larger than {MAX_READ_BYTES >> 20} MiB", os.fspath(path))
-        with FileIO(fd, closefd=False) as file:
-            return file.readall()
-    finally:
-        os.close(fd)
+        return file.readall()
 
 
 def is_litter(path: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from io import FileIO
 from typing import TYPE_CHECKING, Literal
 
 from pyexp import durable
@@ -42,7 +41,7 @@ def read_index(repo: Repo) -> Index:
     """Parses the index file (none: an empty index); raises GitError when it is damaged."""
     path = os.path.join(repo.gitdir, "index")
     try:
-        with FileIO(os.open(path, durable.READ_FLAGS)) as file:
+        with durable.open_file(path) as file:
             data = file.read()
             mtime_ns = os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:

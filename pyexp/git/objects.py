@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time as clock
 import zlib
 from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from io import FileIO
 from typing import TYPE_CHECKING, cast
 
 from pyexp import durable
@@ -51,7 +51,7 @@ def read(repo: Repo, sha: str) -> tuple[str, bytes]:
     Raises GitError when it is not there, or when its bytes are not what its name says.
     """
     try:
-        with FileIO(os.open(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}", durable.READ_FLAGS)) as file:
+        with durable.open_file(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}") as file:
             raw = file.read()
     except (FileNotFoundError, NotADirectoryError):
         found = _read_packed(repo, sha)
@@ -82,8 +82,14 @@ def _parse_loose(repo: Repo, sha: str, raw: bytes) -> tuple[str, bytes] | None:
 
 def _is_elsewhere(repo: Repo, sha: str) -> bool:
     """Whether another place than the repository's own loose files has the object."""
+    from dulwich.errors import FileFormatException  # seam, as Repo.store
+
     key = cast("ObjectID", sha.encode("ascii"))
-    return repo.store.contains_packed(key) or any(key in store for store in repo.store.alternates)
+    if repo.store.contains_packed(key):
+        return True
+    with suppress(FileFormatException):
+        return any(key in store for store in repo.store.alternates)
+    return False
 
 
 def _verified(repo: Repo, sha: str, found: tuple[str, bytes] | None) -> tuple[str, bytes] | None:
@@ -118,15 +124,10 @@ def read_as(repo: Repo, sha: str, kind: str) -> bytes:
 def exists(repo: Repo, sha: str) -> bool:
     """Whether the repository has the object; an empty loose file, as a power cut may leave, does not count."""
     with suppress(FileNotFoundError, NotADirectoryError):
-        if os.stat(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}").st_size > 0:
+        found = os.stat(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}")
+        if found.st_size > 0 and stat.S_ISREG(found.st_mode):
             return True
-    from dulwich.errors import FileFormatException  # seam, as Repo.store
-
-    key = cast("ObjectID", sha.encode("ascii"))
-    try:
-        return key in repo.store
-    except FileFormatException:
-        return repo.store.contains_packed(key)
+    return _is_elsewhere(repo, sha)
 
 
 def parse_tree(data: bytes, oid_bytes: int = 20) -> dict[str, tuple[int, str]]:

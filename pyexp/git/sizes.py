@@ -6,9 +6,7 @@ another, with a difference that begins with both sizes (gitformat-pack(5)).
 
 from __future__ import annotations
 
-import os
 import zlib
-from io import FileIO
 from typing import TYPE_CHECKING, cast
 
 from pyexp import durable
@@ -38,7 +36,7 @@ def size_bytes(repo: Repo, sha: str) -> int:
 
 def _loose(repo: Repo, sha: str) -> int | None:
     try:
-        with FileIO(os.open(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}", durable.READ_FLAGS)) as file:
+        with durable.open_file(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}") as file:
             raw = file.read(_HEAD_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
