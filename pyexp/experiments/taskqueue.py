@@ -115,20 +115,18 @@ class Queue:
 
     def _line_up(self) -> None:
         """Puts those in line who have arrived."""
-        arrived, queued = self.directory / "arrived", self.directory / "queued"
-        try:
-            sweeps = os.listdir(arrived)
-        except FileNotFoundError:
-            return
-        for sweep in sweeps:
-            if os.path.islink(arrived / sweep):
+        queued = self.directory / "queued"
+        for sweep in _entries(self.directory / "arrived"):
+            if not sweep.is_dir(follow_symlinks=False):
                 continue  # not ours, whatever it leads to
             queued.mkdir(exist_ok=True)
-            with suppress(FileNotFoundError):  # somebody else is at it, too
-                for name in sorted(os.listdir(arrived / sweep)):
-                    os.rename(arrived / sweep / name, queued / name)
-                durable.sync_directory(str(queued))
-                os.rmdir(arrived / sweep)
+            for task in _entries(sweep.path):
+                if task.is_file(follow_symlinks=False):
+                    with suppress(FileNotFoundError):  # somebody else is at it, too
+                        os.rename(task.path, queued / task.name)
+            durable.sync_directory(str(queued))
+            with suppress(OSError):
+                os.rmdir(sweep.path)
 
     def tasks(self, *states: State, strict: bool = False, recover: bool = True) -> list[tuple[State, Task]]:
         """Every task in the given states (default: all), oldest first in each; dead workers' tasks are put back first.
@@ -397,6 +395,14 @@ def _check_types(record: Mapping[str, Any]) -> None:
         texts += record.get(name, ())
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("something in it is no text")
+
+
+def _entries(directory: str | Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _remove_directory(path: Path) -> None:
