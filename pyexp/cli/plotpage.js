@@ -54,7 +54,8 @@
       var at = function (value) { return isNumber(value) ? from + (to - from) * (value - low) / (high - low) : NaN; };
       return { at: at, ticks: ticks.map(function (tick) { return { at: at(tick), text: shown(tick) }; }) };
     }
-    var names = distinct(there), place = new Map();
+    var names = inOrder(distinct(there)), place = new Map();
+    if (from > to) names.reverse(); /* from above to below */
     names.forEach(function (name, i) { place.set(name, i); });
     var band = (to - from) / Math.max(names.length, 1);
     var byName = function (value) { return place.has(String(value)) ? from + band * (place.get(String(value)) + 0.5) : NaN; };

@@ -11,7 +11,6 @@ from typing import Any
 
 from pyexp.cli import tables
 from pyexp.cli.console import Console
-from pyexp.cli.data import hint_git
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.plotpage import PAGE, Folder, template_text, write
 from pyexp.errors import PyexpError
@@ -24,7 +23,6 @@ from pyexp.paths import printable
 from pyexp.pipeline import plotprops
 
 DEFAULT_OUT = "dvc_plots"
-_PROPS = ("template", "x", "y", "header", "title", "x_label", "y_label")
 
 
 def _add_props(parser: ArgumentParser) -> None:
@@ -84,7 +82,7 @@ def _check(args: Namespace) -> None:
 
 
 def _props(args: Namespace) -> dict[str, Any]:
-    return {name: value for name in _PROPS if (value := getattr(args, name)) is not None}
+    return {name: value for name in plotprops.NAMES if (value := getattr(args, name)) is not None}
 
 
 def _drawn(where: Opened, args: Namespace, console: Console, revs: Sequence[str]) -> int:
@@ -220,8 +218,6 @@ def _modify(args: Namespace, console: Console) -> int:
         with where.project.lock(console.event):
             spec = plotprops.modify(where.project, relpath, _props(args), args.unset)
         console.info(f"Modifying stage '{printable(spec.name or '')}' in '{printable(os.path.basename(spec.file))}'")
-        if where.project.git is not None:
-            hint_git(console, [spec.file], where.cwd)
     return 0
 
 

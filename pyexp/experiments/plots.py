@@ -211,7 +211,8 @@ class _Collector:
             item = self._view.at(relpath) if relpath else None
             if item is None or not item.is_dir:
                 return [path]
-            return [path_from(file, self._request.cwd) for file in listing.files_in(self._view, relpath)]
+            files = listing.files_in(self._view, relpath)
+            return [path_from(file, self._request.cwd) for file in files if posixpath.basename(file) != ".gitignore"]
         except PyexpError:
             return [path]  # said when it is read
 

@@ -14,6 +14,9 @@ from pyexp.records import replace
 if TYPE_CHECKING:
     from pyexp.project import Project
 
+# In the order in which DVC writes them.
+NAMES = ("template", "x", "y", "x_label", "y_label", "title", "header")
+
 
 def modify(project: Project, relpath: str, props: Mapping[str, Any], unset: Sequence[str] | None) -> StageSpec:
     """Takes properties out of an output's, then sets others, and writes its dvc.yaml; what was no plot becomes one.
@@ -32,7 +35,8 @@ def modify(project: Project, relpath: str, props: Mapping[str, Any], unset: Sequ
         if missing:
             raise PyexpError(f"the plot '{relpath}' has no {', '.join(missing)}", hint=f"see {stage.file}")
         kept = {name: value for name, value in out.plot.items() if name not in (unset or ())}
-        changed = replace(out, kind="plot", plot={**kept, **props})
+        merged = {**kept, **props}
+        changed = replace(out, kind="plot", plot={name: merged[name] for name in NAMES if name in merged})
         spec = replace(stage, outs=tuple(changed if other is out else other for other in stage.outs))
         text = project.read_text(stage.file) or ""
         project.write_text(stage.file, dvcyaml.replace_stage(text, stage.file, spec))
