@@ -140,8 +140,7 @@ class _Collector:
             for plot_id, props in plots.items():
                 for path in plotseries.sources_of(plot_id, props):
                     if path not in self._found.sources:
-                        header = self._request.props.get("header", headers.get(path, True))
-                        self._found.sources[path] = self._read(path, header=header)
+                        self._found.sources[path] = self._read(path, headers)
 
     # Definitions
 
@@ -161,14 +160,14 @@ class _Collector:
                     into.setdefault(file, {}).update(_placed(props, directory), **self._request.props)
 
     def _outputs(self) -> dict[str, bool]:
-        """Adds the plots of stages; which of them have a header line."""
+        """Adds the plots of stages; tells which files (relpaths) have a header line."""
         headers: dict[str, bool] = {}
-        for relpath, _, out in self._source.pipeline.outs():
+        for relpath, stage, out in self._source.pipeline.outs():
             if out.kind != "plot":
                 continue
-            path = path_from(relpath, self._request.cwd)
-            headers[path] = out.plot.get("header", True)
-            if self._is_meant(path, path):
+            headers[relpath] = out.plot.get("header", True)
+            if self._is_meant(path_from(relpath, self._request.cwd)):
+                path = _joined(path_from(stage.wdir or ".", self._request.cwd), out.path)
                 self._add(self._files(path), {**out.plot, **self._request.props})
         return headers
 
@@ -212,16 +211,18 @@ class _Collector:
             if item is None or not item.is_dir:
                 return [path]
             files = listing.files_in(self._view, relpath)
-            return [path_from(file, self._request.cwd) for file in files if posixpath.basename(file) != ".gitignore"]
+            below = (file[len(relpath) + 1 :] for file in files)
+            return [f"{path}/{file}" for file in below if posixpath.basename(file) != ".gitignore"]
         except PyexpError:
             return [path]  # said when it is read
 
-    def _read(self, path: str, *, header: bool) -> Any:
+    def _read(self, path: str, headers: Mapping[str, bool]) -> Any:
         """What a file holds: bytes of an image, data, or the error that came instead."""
         try:
             relpath = self._relpath(path)
             with reading.open_file(self._source, relpath) as file:
                 raw = file.read()
+            header = self._request.props.get("header", headers.get(relpath, True))
             return raw if plotdata.is_image(path) else plotdata.load(raw, path, header=header)
         except PyexpError as error:
             return error

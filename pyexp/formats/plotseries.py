@@ -104,6 +104,8 @@ def _series(axis: Any, points: Mapping[str, Points]) -> list[Series]:
     found = list(_each(axis))
     for path, field in found:
         rows = points.get(path)
+        if rows == []:
+            raise PyexpError(f"'{path}' holds no points", hint="write a list of mappings that all have the same keys")
         if rows and field not in rows[0]:
             has = ", ".join(str(name) for name in rows[0])
             raise PyexpError(f"'{path}' has no field '{field}' (it has: {has})", hint="name one of them: -x, -y")
