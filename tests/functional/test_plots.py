@@ -225,7 +225,7 @@ def test_a_directory_that_is_an_output(make: Callable[..., Space]) -> None:
 def test_from_a_subdirectory(plotted: Space) -> None:
     done = plotted.cli("--cd", "sub", "plots", "show", "--json")
     data = json.loads(done.stdout)["data"]
-    assert set(data) == {"../loss.csv", "own.json"}
+    assert set(data) == {"../loss.csv", "../sub/own.json"}
     assert plotted.cli("--cd", "sub", "plots", "diff", "HEAD", "workspace").returncode == 0
     assert (plotted.root / "sub/dvc_plots/index.html").exists()
 
