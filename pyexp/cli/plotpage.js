@@ -23,7 +23,7 @@
   }
   function color(rev) { return COLORS[rev % COLORS.length]; }
   function shown(value) {
-    if (typeof value !== "number") return String(value);
+    if (typeof value !== "number") return value !== null && typeof value === "object" ? JSON.stringify(value) : String(value);
     var size = Math.abs(value);
     return size !== 0 && (size >= 1e6 || size < 1e-3) ? value.toExponential(2) : String(+value.toPrecision(6));
   }
@@ -117,10 +117,11 @@
 
   /* Local linear regression over the nearest part of the points, near ones weighing more. */
   function smoothed(points, part) {
-    var count = Math.max(2, Math.round(points.length * part));
+    var every = Math.ceil(points.length / 600); /* a picture shows no more */
+    points = points.filter(function (_, i) { return i % every === 0 || i === points.length - 1; });
+    var count = Math.max(2, Math.round(points.length * part)), first = 0;
     if (count < 3) return points;
-    var first = 0;
-    return points.map(function (point, i) {
+    return points.map(function (point) {
       while (first + count < points.length && points[first + count].x - point.x < point.x - points[first].x) first++;
       var far = Math.max(point.x - points[first].x, points[first + count - 1].x - point.x) || 1;
       var w = 0, wx = 0, wy = 0, wxx = 0, wxy = 0;
@@ -269,8 +270,8 @@
       if (plot.spec) { /* somebody's own template: Vega draws it */
         var place = html("div", box);
         if (window.vegaEmbed) {
-          var options = window.vega && window.vega.expressionInterpreter ? { ast: true, expr: window.vega.expressionInterpreter } : {};
-          window.vegaEmbed(place, plot.spec, options).catch(function (error) { place.textContent = String(error); });
+          /* ast: expressions are interpreted, never compiled into code. */
+          window.vegaEmbed(place, plot.spec, { ast: true }).catch(function (error) { place.textContent = String(error); });
         } else {
           place.textContent = "This plot has a template of its own, and Vega, which draws it, could not be loaded from the network.";
         }

@@ -39,10 +39,6 @@ _VEGA = (
         "sha384-D9LYH0esGjcxQJsBuxOuXtCDJGXRWW1+KhluzWPqi0rLJmiR/ygPChefaD+rFFDQ",
     ),
     (
-        "vega-interpreter@1.2.1/build/vega-interpreter.min.js",
-        "sha384-4378an+z4dV5Q/Q5N11pn5Ciqbz3pQNJgStRyHWBwVQEIkV3q4vQEyda7OkUJoMQ",
-    ),
-    (
         "vega-embed@6.29.0/build/vega-embed.min.js",
         "sha384-M+Ax7e/WFJpxSOF09HzI+Sj4wg9ottVd/uxmV2ItGGh02fLH28t2FAOJx3TJBap5",
     ),

@@ -34,6 +34,7 @@ COMMANDS = (
     "config --list",
     "queue status",
     "exp list",
+    "plots show",
 )
 
 

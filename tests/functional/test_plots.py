@@ -362,7 +362,7 @@ def test_a_users_template(plotted: Space) -> None:
     plotted.cli("plots", "show", "loss.csv", "-t", "mine")
     page = plotted.read("dvc_plots/index.html")
     assert drawings(page)[0]["spec"]["title"] == "All of loss.csv"
-    assert page.count("integrity=") == 4
+    assert page.count("integrity=") == 3
     plotted.put("other.json", "[]")
     assert plotted.cli("plots", "show", "loss.csv", "-t", "other.json").returncode == 1
     plotted.put("other.json", "{}")
