@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pyexp.errors import PyexpError
+from pyexp import durable
+from pyexp.errors import FormatError, PyexpError
 from pyexp.experiments import names, reading
 from pyexp.experiments.collect import WORKSPACE
 from pyexp.formats import plotdata, plotseries
@@ -221,7 +222,9 @@ class _Collector:
         try:
             relpath = self._relpath(path)
             with reading.open_file(self._source, relpath) as file:
-                raw = file.read()
+                raw = file.read(durable.MAX_READ_BYTES + 1)
+            if len(raw) > durable.MAX_READ_BYTES:
+                return FormatError("is too large to draw", path=path, hint="write fewer points")
             header = self._request.props.get("header", headers.get(relpath, True))
             return raw if plotdata.is_image(path) else plotdata.load(raw, path, header=header)
         except PyexpError as error:

@@ -66,12 +66,13 @@ def _rows(text: str, path: str, delimiter: str, *, header: bool) -> Points:
 
 def lists_of(data: Any) -> Iterator[list[Any]]:
     """Every list that a file's nested mappings hold, in order; the file itself may be one."""
-    if isinstance(data, list):
-        yield data
-    elif isinstance(data, Mapping):
-        for value in data.values():
-            if isinstance(value, (list, Mapping)):
-                yield from lists_of(value)
+    pending = [data]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            yield value
+        elif isinstance(value, Mapping):
+            pending.extend(reversed([*value.values()]))
 
 
 def points_of(data: Any) -> Points:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from twins import Work, start
+from twins import Work, environment, interpreter, start
+
+from pyexp.errors import PyexpError
+from pyexp.formats import plotseries, vegatemplates
+from pyexp.formats.vegatemplates import Picture, Template
 
 pytestmark = pytest.mark.dvc
 
@@ -309,3 +315,105 @@ def test_modify_writes_the_same(project: Callable[..., Work]) -> None:
     ):
         assert work.dvc("plots", "modify", *edit, code=None).code and twin.pyexp("plots", "modify", *edit, code=1)
     assert work.read("dvc.yaml") == twin.read("dvc.yaml")
+
+
+THEIRS = """
+import json, sys
+from dvc.render.converter.vega import VegaConverter
+from dvc_render import VegaRenderer
+from dvc_render.vega_templates import Template
+found = []
+for case in json.load(sys.stdin):
+    try:
+        points, props = [], {}
+        for rev in case["revs"]:
+            files = {path: data for path, data in case["files"].items() if data}
+            more, own = VegaConverter(case["id"], files, dict(case["props"])).flat_datapoints(rev)
+            points, props = points + more, props or own
+        if not points:
+            found.append(None)
+            continue
+        props.setdefault("title", case["id"])
+        props["template"] = Template(case["template"], "t")
+        renderer = VegaRenderer(points, case["id"], **props)
+        split = renderer.get_partial_filled_template() if case["split"] else None
+        found.append(split or renderer.get_filled_template())
+    except Exception as error:
+        found.append(f"error: {type(error).__name__} {error}")
+print(json.dumps(found))
+"""
+
+
+def random_case(chance: random.Random) -> dict[str, Any]:
+    """A definition of up to three files, fields that may be missing, and a template of some placeholders."""
+    fields = ["a", "b.c", "step", "d[0]"]
+    files: dict[str, Any] = {}
+    for path in chance.sample(["f.csv", "dir/g.csv", "dir/h.json"], chance.randint(1, 3)):
+        columns = chance.sample(fields, chance.choice([2, 4, 4, 4, 4]))
+        rows = [
+            {name: chance.choice([1, "2", 0.5, None]) for name in columns}
+            for _ in range(chance.choice([0, 1, 2, 2, 2]))
+        ]
+        files[path] = chance.choice([rows, {"x": {"y": rows}}, {"n": 3, "p": rows, "q": [1]}]) if rows else rows
+    paths = list(files)
+    props: dict[str, Any] = {}
+    for axis, many in (("x", False), ("y", True)):
+        kind = chance.choice(["none", "field", "map", "map", "list"])
+        if kind == "field" or (kind == "list" and not many):
+            props[axis] = chance.choice(fields)
+        elif kind == "list":
+            props[axis] = chance.sample(fields, 2)
+        elif kind == "map":
+            chosen = chance.sample(paths, chance.randint(1, len(paths)))
+            props[axis] = {
+                path: chance.sample(fields, 2) if many and chance.random() < 0.4 else chance.choice(fields)
+                for path in chosen
+            }
+    for name in ("x_label", "y_label", "title"):
+        if chance.random() < 0.2:
+            props[name] = f"{name} <of> it"
+    template = {"data": {"values": "<DVC_METRIC_DATA>"}}
+    if chance.random() < 0.8:
+        template.update({key: value for key, value in ALL.items() if chance.random() < 0.6})  # type: ignore[arg-type]
+    return {
+        "id": chance.choice(paths),
+        "props": props,
+        "files": files,
+        "template": template,
+        "revs": chance.choice([["workspace"], ["one", "two"]]),
+        "split": chance.random() < 0.3,
+    }
+
+
+def ours(case: dict[str, Any]) -> Any:
+    files = {path: data for path, data in case["files"].items() if data}
+    try:
+        found = [(rev, plotseries.join(case["id"], case["props"], files, rev)) for rev in case["revs"]]
+        found = [(rev, joined) for rev, joined in found if joined.points]
+        if not found:
+            return None
+        first = found[0][1]
+        points = [point for _, joined in found for point in joined.points]
+        props = {"title": case["id"], **first.props}
+        picture = Picture(points, props, first.ys, tuple(rev for rev, _ in found))
+        spec, beside = vegatemplates.filled(Template("t", case["template"]), picture, split=case["split"])
+    except PyexpError:
+        return "error"
+    return [spec, {"anchor_definitions": beside}] if case["split"] else spec
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_random_definitions_give_the_same_specs(dvc: str, seed: int) -> None:
+    chance = random.Random(seed)
+    cases = [random_case(chance) for _ in range(1000)]
+    done = subprocess.run(
+        [interpreter(dvc), "-c", THEIRS], input=json.dumps(cases), capture_output=True, text=True, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    differ = []
+    for case, theirs in zip(cases, json.loads(done.stdout), strict=True):
+        mine = json.loads(json.dumps(ours(case)))
+        failed = isinstance(theirs, str) and mine == "error"
+        if mine != theirs and not failed:
+            differ.append((case, theirs, mine))
+    assert not differ, f"{len(differ)} of {len(cases)}, the first: {json.dumps(differ[0], indent=1)}"
