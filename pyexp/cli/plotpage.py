@@ -11,6 +11,7 @@ import math
 import os
 import posixpath
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ class Folder:
     def keep(self, image: Image, below: str = "") -> str:
         """Writes an image, named by its revision and path, and returns its path."""
         directory = self.make(below)
-        wanted = re.sub(r"[/\\\0]", "_", f"{image.rev}_{image.path}")
+        wanted = _file_name(f"{image.rev}_{image.path}")
         name, number = wanted, 1
         while self._taken.setdefault(name, (image.rev, image.path)) != (image.rev, image.path):
             number += 1
@@ -97,6 +98,15 @@ class Folder:
         path = os.path.join(directory, name)
         durable.write_file(path, image.data, sync=False)
         return path
+
+
+def _file_name(text: str) -> str:
+    """A name for an image; one that is too long for a file system keeps its end and is told apart by a number."""
+    name = re.sub(r"[/\\\0]", "_", text)
+    if len(os.fsencode(name)) > 200:
+        stem, suffix = posixpath.splitext(name)
+        name = f"{zlib.crc32(os.fsencode(name)):08x}_{stem[-40:]}{suffix}"
+    return name
 
 
 def template_text(path: str | None) -> str:
@@ -142,7 +152,8 @@ def write(plots: Sequence[tuple[Plot, Template | None]], out: str, page: str) ->
         parts.append(own)
     values = {"plot_divs": "\n".join(parts), "scripts": "\n".join(scripts), "refresh_tag": ""}
     path = os.path.join(out, PAGE)
-    durable.write_file(path, _PLACES.sub(lambda found: values[found[1]], page), sync=False)
+    text = _PLACES.sub(lambda found: values[found[1]], page)
+    durable.write_file(path, text.encode("utf-8", "replace"), sync=False)
     return path
 
 
@@ -175,7 +186,7 @@ def _figures(plot: Plot, folder: Folder) -> str:
     figures = []
     for image in plot.images:
         name = os.path.basename(folder.keep(image, STATIC))
-        address = html.escape(f"{STATIC}/{quote(name)}")
+        address = html.escape(f"{STATIC}/{quote(os.fsencode(name))}")
         figures.append(f'<figure><figcaption>{html.escape(image.rev)}</figcaption><img src="{address}"></figure>')
     return "\n".join([f"<p>{html.escape(plot.name)}</p>", *figures]) if figures else ""
 

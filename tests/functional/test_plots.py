@@ -2,10 +2,12 @@
 
 import html
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from functional.conftest import Space
@@ -478,6 +480,25 @@ def test_nothing_is_written_through_links_or_where_only_a_stranger_says(plotted:
     assert list(outside.iterdir()) == []
     assert plotted.cli("plots", "show", "-o", "../elsewhere").returncode == 0
     assert {path.name for path in outside.iterdir()} == {"index.html", "static"}
+
+
+def test_odd_names(plotted: Space) -> None:
+    """Names that are not UTF-8, with line ends, percent signs and more than a file's name can have."""
+    declare(plotted, "plots: [odd]\n")
+    deep = "/".join(["d" * 60] * 6)
+    for name in (b"\xff.png", b"\xff.csv", b"a\nb.png", b"100%#?.png", f"{deep}/pic.png".encode()):
+        path = Path(os.fsdecode(os.fsencode(plotted.root / "odd") + b"/" + name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"a,b\n1,2\n")
+    done = plotted.cli("plots", "show")
+    assert (done.returncode, done.stderr) == (0, "")
+    page = plotted.read("dvc_plots/index.html")
+    assert "static/workspace_odd_100%25%23%3F.png" in page and "workspace_odd_%FF.png" in page
+    addresses = re.findall(r'<img src="static/([^"]*)"', page)
+    assert len(addresses) == 4
+    for address in addresses:
+        assert (plotted.root / "dvc_plots/static" / os.fsdecode(unquote_to_bytes(html.unescape(address)))).exists()
+    assert plotted.cli("plots", "show", "--json").returncode == 0
 
 
 def test_numbers_that_are_none(plotted: Space) -> None:
