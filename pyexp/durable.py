@@ -191,8 +191,11 @@ def read_file(path: str | os.PathLike[str]) -> bytes | None:
         if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, a device without a driver
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path)) from error
         raise
+    status = os.fstat(fd)
+    if stat.S_ISDIR(status.st_mode):  # fdopen would name it by its number, and leave it open
+        os.close(fd)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
         if status.st_size > MAX_READ_BYTES:

@@ -548,3 +548,10 @@ def test_modify_makes_an_output_a_plot(make: Callable[..., Space]) -> None:
     assert space.cli("plots", "modify", "a.csv", "--unset", "x").returncode == 1
     assert space.cli("plots", "modify", "a.csv", "-x", "q").returncode == 0
     assert space.read("dvc.yaml") == "stages:\n  s:\n    cmd: touch a.csv\n    plots:\n    - a.csv:\n        x: q\n"
+
+
+def test_a_directory_in_the_place_of_the_configuration(plotted: Space) -> None:
+    (plotted.root / ".pyexp/config").unlink(missing_ok=True)
+    (plotted.root / ".pyexp/config").mkdir()
+    done = plotted.cli("plots", "diff")
+    assert done.returncode == 1 and ".pyexp/config" in done.stderr
