@@ -13,7 +13,7 @@ import pytest
 from functional.conftest import Space
 from space import files_of
 
-from pyexp.git import repo, user
+from pyexp.git import refs, repo, user
 
 PIPELINE = """\
 stages:
@@ -555,3 +555,19 @@ def test_a_directory_in_the_place_of_the_configuration(plotted: Space) -> None:
     (plotted.root / ".pyexp/config").mkdir()
     done = plotted.cli("plots", "diff")
     assert done.returncode == 1 and ".pyexp/config" in done.stderr
+
+
+def test_an_experiment_holds_the_files_that_axes_name(plotted: Space) -> None:
+    """Also those that git does not know yet: the pictures of the experiment need them."""
+    declare(plotted, "plots:\n- p: {x: {new/x.csv: a}, y: {new/y.csv: a}}\n- z.csv\n")
+    for name in ("new/x.csv", "new/y.csv", "z.csv"):
+        plotted.put(name, "a\n1\n")
+    assert plotted.cli("exp", "run", "-n", "one", "-S", "lr=0.1").returncode == 0
+    assert [plotted.file_at("refs/exps/" + ref, "new/y.csv") for ref in refs_of(plotted)] == ["a\n1\n"]
+    data = shown(plotted, "diff", "one", "HEAD", "--targets", "p", "z.csv")["data"]
+    assert data["p"][0]["revisions"] == ["one"] and data["z.csv"][0]["revisions"] == ["one"]
+
+
+def refs_of(space: Space) -> list[str]:
+    with repo.discover(space.root) as found:
+        return [ref.removeprefix("refs/exps/") for ref in refs.read(found, "refs/exps/")]
