@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOOKS = frozenset(
     (
         "check-ignore", "dag", "data status", "diff", "du", "exp diff", "exp list", "exp show", "list", "metrics diff",
-        "metrics show", "params diff", "queue logs", "queue status", "remote list", "root", "stage list", "status",
+        "metrics show", "params diff", "plots templates", "queue logs", "queue status", "remote list", "root", "stage list", "status",
         "version",
     )
 )  # fmt: skip

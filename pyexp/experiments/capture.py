@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pyexp.errors import PyexpError, UsageError
 from pyexp.formats import lockfile, override
 from pyexp.git import snapshot
-from pyexp.model import StageSpec, Task
+from pyexp.model import PlotSpec, StageSpec, Task
 from pyexp.pipeline import plan, record, repro
 from pyexp.pipeline.load import CommitReader, Pipeline, lock_path, open_workspace
 from pyexp.pipeline.workspace import Workspace
@@ -69,7 +69,7 @@ def files_for_git(project: Project, checked: Iterable[str], edited: Iterable[str
             wanted.update(dict.fromkeys(_stage_files(stage, made)))
     for file in pipeline.files.values():
         directory = os.path.dirname(file.path)
-        tops = (*file.params, *file.metrics, *(plot.id for plot in file.plots))
+        tops = (*file.params, *file.metrics, *(path for plot in file.plots for path in _plot_files(plot)))
         wanted.update(dict.fromkeys(os.path.normpath(os.path.join(directory, top)) for top in tops))
     found: list[str] = []
     for relpath in wanted:
@@ -77,6 +77,14 @@ def files_for_git(project: Project, checked: Iterable[str], edited: Iterable[str
     repo = project.require_git()
     paths = [project.prefix + relpath for relpath in found]
     return [path for path in paths if repo.is_tracked(path) or not repo.is_ignored(path, False)]
+
+
+def _plot_files(plot: PlotSpec) -> Iterable[str]:
+    """The files a top-level definition draws: those its axes name, else the one it is called by."""
+    y, x = plot.props.get("y"), plot.props.get("x")
+    if not isinstance(y, Mapping):
+        return [plot.id]
+    return [str(path) for path in (*y, *(x if isinstance(x, Mapping) else ()))]
 
 
 def _stage_files(stage: StageSpec, made: set[str]) -> Iterable[str]:

@@ -384,6 +384,15 @@ def add_stage(text: str | None, path: str, spec: StageSpec, *, force: bool) -> s
     return yamlfile.merge(text, data, path, ["stages", spec.name])
 
 
+def replace_stage(text: str, path: str, spec: StageSpec) -> str:
+    """The text with a stage written anew, touching only what differs; raises PyexpError for one made by a template."""
+    assert spec.name is not None
+    raw = _raw_stage(text, path, spec.name)
+    if template.has_expression(raw) or (isinstance(raw, dict) and {"vars", "matrix", "foreach"} & set(raw)):
+        raise PyexpError(f"stage '{spec.name}' is a template", hint=f"edit it in {path}")
+    return yamlfile.merge(text, stage_data(spec), path, ["stages", spec.name])
+
+
 def _raw_stages(text: str, path: str) -> dict[str, Any]:
     data = yamlfile.load(text, path)
     stages = data.get("stages") if isinstance(data, dict) else None

@@ -125,7 +125,7 @@ class _Committed:
                 yield self._listed(prefix + name, entry)
 
 
-class _View:
+class View:
     """Files and tracked data as one tree."""
 
     def __init__(self, project: Project, files: _Files, found: Mapping[str, Entry | None], *, outs_only: bool) -> None:
@@ -261,10 +261,7 @@ def listing(
 
     ``pipeline`` is that of the same state, if the caller has it. Raises PyexpError when there is nothing at the path.
     """
-    if pipeline is None:
-        pipeline = open_workspace(project) if sha is None else at_commit(project, sha)
-    files: _Files = _WorkTree(project) if sha is None else _Committed(project, sha, sizes=choice.sizes)
-    view = _View(project, files, records(pipeline), outs_only=choice.outs_only)
+    view = view_of(project, sha=sha, pipeline=pipeline, choice=choice)
     top = view.at(path) if path else Listed("", is_dir=True)
     if top is None:
         raise PyexpError(f"there is nothing at '{path}'", hint="list what is above it")
@@ -277,7 +274,22 @@ def listing(
     return items if choice.dirs else sorted(items, key=lambda item: item.path)
 
 
-def _walk(view: _View, relpath: str, limit: int | None, *, dirs: bool) -> Iterator[Listed]:
+def view_of(
+    project: Project, *, sha: str | None = None, pipeline: Pipeline | None = None, choice: Choice = Choice()
+) -> View:
+    """The work tree, or the commit ``sha``, to ask for several paths; raises FormatError for a broken pipeline."""
+    if pipeline is None:
+        pipeline = open_workspace(project) if sha is None else at_commit(project, sha)
+    files: _Files = _WorkTree(project) if sha is None else _Committed(project, sha, sizes=choice.sizes)
+    return View(project, files, records(pipeline), outs_only=choice.outs_only)
+
+
+def files_in(view: View, relpath: str) -> list[str]:
+    """The relpaths of all files below a directory, sorted."""
+    return sorted(item.path for item in _walk(view, relpath, None, dirs=False) if not item.is_dir)
+
+
+def _walk(view: View, relpath: str, limit: int | None, *, dirs: bool) -> Iterator[Listed]:
     pending = [(item, 1) for item in reversed(view.below(relpath))]
     while pending:
         item, level = pending.pop()

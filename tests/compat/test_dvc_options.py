@@ -28,7 +28,6 @@ walk(get_main_parser(), "")
 print(json.dumps(found))
 """
 
-SOON = "not there yet"
 # Commands we do not have, by their first words.
 ABSENT = {
     "git-hook": "there, as one command: test_dvc_hooks.py",
@@ -39,7 +38,6 @@ ABSENT = {
     "ds": "the same",
     "import-db": "needs DVC's database packages",
     "test-db": "the same",
-    "plots": SOON,
     "exp exec-run": "internal to DVC",
     "exp queue-worker": "the same",
     "experiments exec-run": "the same",

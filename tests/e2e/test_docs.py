@@ -116,6 +116,29 @@ def test_the_document_of_git_hooks(documented: Path, pyexp: Command) -> None:
 
 
 @pytest.mark.slow
+def test_the_plots_document(documented: Path, pyexp: Command) -> None:
+    text = (ROOT / "docs" / "plots.md").read_text(encoding="utf-8")
+    (pipeline,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (documented / "dvc.yaml").write_text(pipeline)
+    (documented / "train.py").write_text(
+        "lr = float(open('params.yaml').readline().split()[1])\n"
+        "open('training.csv', 'w').write('step,loss\\n' + ''.join(f'{n},{lr / (n + 1)}\\n' for n in range(9)))\n"
+    )
+    (documented / "valid.csv").write_text("step,loss\n" + "".join(f"{n},1\n" for n in range(9)))
+    (documented / "classes.json").write_text('[{"actual": "cat", "predicted": "dog"}]')
+    (documented / "dvclive/plots/metrics").mkdir(parents=True)
+    (documented / "dvclive/plots/metrics/acc.tsv").write_text("step\tacc\n0\t1\n")
+    pyexp("repro").check()
+    pyexp.shell("pyexp git add . && pyexp git commit -m plots").check()
+    for typed, shown in demo.steps(text):
+        done = pyexp(*shlex.split(typed)[1:])
+        assert (done.code, done.err) == (0, ""), f"{typed}: {done.err}"
+        for line in shown:
+            assert line in done.out.splitlines(), f"{typed} does not print {line!r}:\n{done.out}"
+    assert (documented / "dvc.yaml").read_text() == pipeline
+
+
+@pytest.mark.slow
 def test_the_remotes_document(documented: Path, pyexp: Command, tmp_path: Path) -> None:
     pytest.importorskip("obstore")
     for name in ("a", "b", "c"):

@@ -31,6 +31,7 @@ READERS = (
     "diff",
     "git status",
     "git log",
+    "plots diff HEAD",
 )
 
 

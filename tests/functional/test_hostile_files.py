@@ -36,6 +36,7 @@ COMMANDS = (
     "config --list",
     "queue status",
     "exp list",
+    "plots show",
 )
 
 

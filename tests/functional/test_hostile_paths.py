@@ -20,6 +20,8 @@ READERS = (
     "metrics show",
     "params diff",
     "git status",
+    "plots show",
+    "plots diff HEAD workspace",
 )
 WRITERS = (
     "checkout",
@@ -93,6 +95,8 @@ PLACES = {
     "vars": "vars: [{}]\nstages:\n  s:\n    cmd: touch made.txt\n    outs: [made.txt]\n",
     "metrics file": "metrics: [{}]\n",
     "plot": "plots: [{}]\n",
+    "plot of files": "plots:\n- p: {{y: {{{0}: a}}, template: {0}}}\n",
+    "stage plot": "stages:\n  s:\n    cmd: touch made.txt\n    plots:\n    - {}: {{cache: false}}\n",
     "artifact": "artifacts:\n  a: {{path: {}}}\n",
     "stage": "stages:\n  {}:\n    cmd: touch made.txt\n    outs: [made.txt]\n",
     "foreach": "stages:\n  s:\n    foreach: [{}]\n    do:\n      cmd: touch made.txt\n      outs: ['${{item}}']\n",
