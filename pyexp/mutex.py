@@ -54,11 +54,11 @@ def is_locked(path: Path) -> bool:
     """Tells whether a living process holds the lock at ``path``."""
     try:
         # To read is enough to ask (on POSIX), and what another user of a shared cache has made may not be written to.
-        fd = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
-    except PermissionError:
-        return True  # nobody can tell: then it is safer to believe so
-    except OSError:
+        fd = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True  # nobody can tell (permissions, too many open files): then it is safer to believe so
     try:
         return not _try_lock(fd)
     finally:

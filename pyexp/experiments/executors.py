@@ -300,6 +300,8 @@ def run_all(
     finally:
         _kill(workers)
         queue.recover()
+    # A worker that was killed between the end of a task and letting go of its commit.
+    run.forget_orphans(project)
     return summary
 
 

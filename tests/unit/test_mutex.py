@@ -1,5 +1,6 @@
 """Locks between real processes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +47,20 @@ def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
         process.kill()
         with mutex.locked(path, timeout=10):
             pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of open files to lower")
+def test_who_cannot_be_asked_is_believed_to_live(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "lock"
+    path.touch()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.open(os.devnull, os.O_RDONLY)
+    os.close(probe)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe, hard))
+    try:
+        assert mutex.is_locked(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not mutex.is_locked(path)
