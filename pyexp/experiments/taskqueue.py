@@ -459,4 +459,6 @@ def boot_id() -> str:
 
 def _write(path: Path, task: Task) -> None:
     body = msgpack.packb({"version": VERSION, **asdict(task)}, default=str)
-    durable.write_file(path, zlib.crc32(body).to_bytes(4, "little") + body)
+    # Variables of the environment (exp.pass_env) may be secret.
+    mode = 0o600 if task.env else None
+    durable.write_file(path, zlib.crc32(body).to_bytes(4, "little") + body, mode=mode)

@@ -138,3 +138,10 @@ def test_a_task_that_somebody_elses_process_is_said_to_run(
     os.utime(mark, (0, 0))
     stranger.run("queue", "kill", "q", "--force")
     assert bystander.poll() is None
+
+
+def test_passed_variables_are_not_readable_to_others(stranger: Stranger) -> None:
+    stranger.run("config", "exp.pass_env", "A_TOKEN")
+    stranger.run("exp", "run", "--queue", "-n", "q", env={"A_TOKEN": "s3cretW0rd"}, umask=0)
+    (record,) = (stranger.scratch / "queue/queued").iterdir()
+    assert b"s3cretW0rd" in record.read_bytes() and record.stat().st_mode & 0o077 == 0

@@ -231,3 +231,54 @@ def test_what_a_config_of_ours_holds_is_not_readable_to_others(stranger: Strange
     stranger.run("remote", "modify", "--local", "r", "password", "s3cretW0rd", umask=0)
     path: Path = stranger.control / "config.local"
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_passwords_of_urls_are_not_shown(stranger: Stranger) -> None:
+    secret = "s3cretW0rd"
+    with serving(lambda handler: handler.say(404)) as (address, _):
+        url = f"http://ann:{secret}@{address}/d"
+        for command in (
+            f"remote add -d r {url}",
+            "remote list",
+            "config -l",
+            "config -l --show-origin",
+            "push -vv",
+            "pull -vv",
+            "status --cloud",
+            "version",
+            "doctor",
+            f"list-url {url}/x?a=1",
+            f"get-url {url}/x y",
+            f"import-url {url}/x y",
+            f"import-url --no-exec {url}/x y",
+            "update y.dvc",
+            "pull y.dvc",
+            "status",
+            f"list {url}",
+            f"get {url} x",
+            f"import {url} x",
+            f"exp list {url}",
+            f"exp push {url}",
+            f"git clone {url} cloned",
+        ):
+            ran = stranger.run(*command.split())
+            assert secret not in ran.out + ran.err, command
+    assert "http://ann@" in stranger.run("remote", "list").out
+
+
+@pytest.mark.parametrize("how", ["url", "option"])
+def test_passwords_that_go_into_a_file_for_git_are_told_of(stranger: Stranger, how: str) -> None:
+    with serving(lambda handler: handler.say(200, b"good\n")) as (address, _):
+        if how == "url":
+            ran = stranger.run("import-url", f"http://ann:s3cretW0rd@{address}/d", "got")
+        else:
+            ran = stranger.run("import-url", f"http://{address}/d", "got", "--fs-config", "password=s3cretW0rd")
+    assert ran.code == 0 and "password" in ran.err and "goes into 'got.dvc'" in ran.err
+    assert "s3cretW0rd" not in ran.out + ran.err
+
+
+def test_the_users_own_configuration_is_not_readable_to_others(stranger: Stranger) -> None:
+    stranger.run("remote", "add", "--global", "mine", "http://127.0.0.1:9/d", umask=0)
+    stranger.run("remote", "modify", "--global", "mine", "password", "s3cretW0rd", umask=0)
+    found = [path for path in (stranger.base / "home").rglob("config") if "s3cretW0rd" in path.read_text()]
+    assert found and all(path.stat().st_mode & 0o077 == 0 for path in found)
