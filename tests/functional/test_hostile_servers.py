@@ -282,3 +282,63 @@ def test_the_users_own_configuration_is_not_readable_to_others(stranger: Strange
     stranger.run("remote", "modify", "--global", "mine", "password", "s3cretW0rd", umask=0)
     found = [path for path in (stranger.base / "home").rglob("config") if "s3cretW0rd" in path.read_text()]
     assert found and all(path.stat().st_mode & 0o077 == 0 for path in found)
+
+
+# -- git's servers ---------------------------------------------------------------------------------------------------
+
+
+def packet(data: bytes) -> bytes:
+    return b"%04x%s" % (len(data) + 4, data)
+
+
+def advertised(*refs: tuple[bytes, bytes], end: bytes = b"0000") -> bytes:
+    """What a server that is no fool says of its refs."""
+    first = [packet(b"%s %s\0symref=HEAD:refs/heads/main shallow\n" % refs[0])] if refs else []
+    more = [packet(b"%s %s\n" % ref) for ref in refs[1:]]
+    return packet(b"# service=git-upload-pack\n") + b"0000" + b"".join([*first, *more]) + end
+
+
+ONES = b"1" * 40
+_SMART = {"Content_Type": "application/x-git-upload-pack-advertisement"}
+
+
+def _telling(*refs: tuple[bytes, bytes]) -> Answer:
+    return lambda handler: handler.say(200, advertised(*refs), **_SMART)
+
+
+def _refs_without_end(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", _SMART["Content_Type"])
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    first = advertised((ONES, b"HEAD"), end=b"")
+    more = b"".join(packet(b"%s refs/heads/%d%s\n" % (ONES, number, b"x" * 60_000)) for number in range(16))
+    handler.wfile.write(b"%x\r\n%s\r\n" % (len(first), first))
+    while True:
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(more), more))
+
+
+GIT: dict[str, Answer] = {
+    "no commit": _telling((b"zz", b"HEAD"), (b"../" * 13 + b"x", b"refs/heads/main")),
+    "odd names": _telling(
+        (ONES, b"HEAD"),
+        *((ONES, b"refs/heads/" + name) for name in (b"../../x", b"--upload-pack=x", b"\x1b]0;owned\x07", b"\xff")),
+        *((ONES, name) for name in (b"../../x", b"config", b"refs/exps/11/" + b"1" * 38 + b"/..")),
+    ),
+    "refs without an end": _refs_without_end,
+    "a file of refs without an end": lambda handler: handler.endless(200),
+    "a circle": lambda handler: handler.say(302, Location=handler.path),
+    "a file": lambda handler: handler.say(302, Location="file:///etc/passwd?/info/refs?service=git-upload-pack"),
+    "no URL": lambda handler: handler.say(302, Location="http://[/info/refs?service=git-upload-pack"),
+    "noise": lambda handler: handler.say(200, os.urandom(3000), **_SMART),
+}
+
+
+@pytest.mark.parametrize("what", GIT)
+def test_a_git_server(stranger: Stranger, what: str) -> None:
+    before = stranger.around()
+    with serving(GIT[what]) as (address, _):
+        for command in ("git clone URL cloned", "list URL", "get URL x", "exp list URL", "exp pull URL x"):
+            stranger.run(*command.replace("URL", f"http://{address}/r.git").split())
+            assert stranger.around() == before, command
+            assert not (stranger.root / "cloned").exists()
