@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pyexp.git.repo import Repo
 
 Result = TypeVar("Result")
+# What it warns of (a server's odd names, a header of the configuration that may be a secret) would be printed where the
+# embedding program has not set up logging; what matters is raised.
+logging.getLogger("dulwich").addHandler(logging.NullHandler())
 # Half a million refs, more or less.
 REFS_BYTES = 1 << 25
 

@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -342,3 +343,45 @@ def test_a_git_server(stranger: Stranger, what: str) -> None:
             stranger.run(*command.replace("URL", f"http://{address}/r.git").split())
             assert stranger.around() == before, command
             assert not (stranger.root / "cloned").exists()
+
+
+# -- what libraries say ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["get-url URL x", "list-url webdavURL", "git clone URL cloned", "list URL"])
+def test_what_libraries_log_is_not_printed(stranger: Stranger, command: str) -> None:
+    """They warn by ``logging``, which prints where nobody has said what is to become of it."""
+
+    def answer(handler: Handler) -> None:
+        if handler.path.endswith("packs"):
+            handler.say(200, b"P ../../x.pack\n")
+        elif "/info/refs" in handler.path:
+            handler.say(200, ONES + b"\trefs/heads/main\n")
+        elif handler.path.endswith("/HEAD"):
+            handler.say(200, b"ref: refs/heads/main\n")
+        elif "/objects/" in handler.path:
+            handler.say(404)
+        else:
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\x1b]0;owned\x07 no header\r\nX: y\r\n\r\nok")
+
+    (stranger.base / "home/.gitconfig").write_text("[http]\n\textraHeader = Authorization:s3cretW0rd\n")
+    with serving(answer) as (address, _):
+        words = command.replace("webdavURL", f"webdav://{address}/r").replace("URL", f"http://{address}/r").split()
+        said = stranger.run(*words).err
+        assert len(said.splitlines()) <= 1 and "s3cretW0rd" not in said, said
+
+
+def test_an_ssh_server_that_talks_nonsense(stranger: Stranger) -> None:
+    pytest.importorskip("paramiko")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk() -> None:
+            with suppress(OSError):
+                while True:
+                    with server.accept()[0] as client:
+                        client.sendall(b"SSH-2.0-\x1b]0;owned\x07x\r\n\0\0\0\x0d" + b"x" * 2000)
+
+        threading.Thread(target=talk, daemon=True).start()
+        said = stranger.run("list-url", f"ssh://ann@127.0.0.1:{server.getsockname()[1]}/x").err
+        server.shutdown(socket.SHUT_RDWR)
+    assert len(said.splitlines()) == 1, said
