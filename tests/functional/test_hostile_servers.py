@@ -285,6 +285,48 @@ def test_the_users_own_configuration_is_not_readable_to_others(stranger: Strange
     assert found and all(path.stat().st_mode & 0o077 == 0 for path in found)
 
 
+# -- buckets ---------------------------------------------------------------------------------------------------------
+
+
+def bucket(*keys: str, is_truncated: bool = False, size: str = "3") -> Answer:
+    files = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified>"
+        f"<ETag>&quot;abc&quot;</ETag><Size>{size}</Size></Contents>"
+        for key in keys
+    )
+    more = "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>" if is_truncated else ""
+    body = f"<ListBucketResult>{more}{files}</ListBucketResult>".encode()
+    told = {"ETag": '"abc"', "Last_Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+    return lambda handler: handler.say(200, body if "list-type" in handler.path else b"abc", **told)
+
+
+BUCKETS: dict[str, tuple[Answer, int]] = {
+    "plain": (bucket("d/x"), 0),
+    "above": (bucket("d/../../x", "d/x"), 1),
+    "absolute": (bucket("d//etc/x"), 1),
+    "git": (bucket("d/.git/config"), 1),
+    "line": (bucket("d/a&#10;OWNED"), 1),
+    "turned": (bucket("d/\u202ex"), 0),
+    "a file and a directory": (bucket("d/x", "d/x/y"), 1),
+    "a size that is none": (bucket("d/x", size="9" * 5000), 1),
+    "a circle": (bucket("d/x", "d/y", "d/z", is_truncated=True), 1),
+}
+
+
+@pytest.mark.parametrize("what", BUCKETS)
+def test_a_bucket(stranger: Stranger, what: str) -> None:
+    pytest.importorskip("obstore")
+    answer, code = BUCKETS[what]
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s3cretW0rd", "AWS_REGION": "us-east-1"}
+    before = stranger.around()
+    with serving(answer) as (address, _):
+        option = ("--fs-config", f"endpointurl=http://{address}")
+        stranger.run("list-url", "-R", "s3://b/d", *option, env=keys)
+        ran = stranger.run("get-url", "s3://b/d", "got", *option, env=keys)
+        assert ran.code == code and "s3cretW0rd" not in ran.err
+        assert (stranger.root / "got").exists() == (code == 0) and stranger.around() == before
+
+
 # -- git's servers ---------------------------------------------------------------------------------------------------
 
 
