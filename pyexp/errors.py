@@ -19,12 +19,13 @@
       RemoteError           a remote cannot be reached or refuses
       WorkerLost            a worker went away before it reported
 
-``str(error)`` is one line for a person; ``hint`` says what to do about it. Errors survive pickling: they cross
+``str(error)`` is one line for a person, without the passwords of URLs; ``hint`` says what to do about it. Errors survive pickling: they cross
 process boundaries. Anything raised that is not a PyexpError is a bug.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,15 +37,24 @@ def _rebuild(cls: type[PyexpError], state: dict[str, Any]) -> PyexpError:
     return error
 
 
+_PASSWORD = re.compile(r"(://[^/\s:@']*):[^/\s']*@")
+
+
+def discreet(text: str) -> str:
+    """Text for people, without the passwords of the URLs in it."""
+    return _PASSWORD.sub(r"\1@", text) if "://" in text else text
+
+
 class PyexpError(Exception):
     """An expected failure: a message, perhaps a hint, and the exit code of a command that ends with it."""
 
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
+        message = discreet(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint and discreet(hint)
 
     def __str__(self) -> str:
         return self.message

@@ -6,6 +6,7 @@ A machine whose host key is not known is not talked to.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -21,6 +22,8 @@ from pyexp.paths import printable
 from pyexp.records import dataclass
 
 _NAME = re.compile(r"[\w.:%+-]+")
+# Its thread logs what it cannot raise, traceback and all, which would be printed where nobody has set up logging.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 class Unreachable(RemoteError):

@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pyexp import __version__, durable, newproject
 from pyexp.cli.console import Console
 from pyexp.cli.opening import opened, user_config_paths
-from pyexp.errors import NotAProject, UsageError
+from pyexp.errors import NotAProject, UsageError, discreet
 from pyexp.formats import config as config_format
 from pyexp.project import HASHES
 
@@ -67,7 +67,7 @@ def _config(args: Namespace, console: Console) -> int:
         if (args.name in (None, option)) and (level is None or shown.origin(option) == level):
             origin = f"{_shown_level(shown.origin(option))}\t" if args.show_origin else ""
             secret = not args.name and config_format.is_secret(option)
-            value = "(hidden)" if secret else value
+            value = "(hidden)" if secret else value if args.name else discreet(value)
             console.out(f"{origin}{value}" if args.name else f"{origin}{option}={value}")
     return 0
 
@@ -86,7 +86,9 @@ def _set(args: Namespace) -> int:
         path = user_config_paths()[args.level]
         text = _text(path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        durable.write_file(path, config_format.set_option(text, path, args.name, args.value))
+        new = config_format.set_option(text, path, args.name, args.value)
+        # A user's own remotes may have passwords.
+        durable.write_file(path, new, mode=0o600 if args.level == "global" else None)
         return 0
     with opened(args) as where:
         name = "config.local" if args.level == "local" else "config"

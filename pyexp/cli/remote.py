@@ -6,12 +6,11 @@ import os
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from urllib.parse import urlsplit, urlunsplit
 
 from pyexp import durable
 from pyexp.cli.console import Console
 from pyexp.cli.opening import Opened, opened, user_config_paths
-from pyexp.errors import NotAProject, UsageError
+from pyexp.errors import NotAProject, UsageError, discreet
 from pyexp.formats import config as config_format
 
 # Options whose values are paths: kept relative to the configuration's directory, as DVC does.
@@ -35,7 +34,7 @@ def _edit(args: Namespace, change: Callable[[str, str], str]) -> None:
         path = user_config_paths()[args.level]
         new = change(_text(path), path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        durable.write_file(path, new)
+        durable.write_file(path, new, mode=0o600 if args.level == "global" else None)
         return
     with opened(args) as where:
         name = "config.local" if args.level == "local" else "config"
@@ -89,7 +88,7 @@ def _add(args: Namespace, console: Console) -> int:
             text = config_format.set_option(text, path, "core.remote", args.name.lower())
         return config_format.set_option(text, path, f"remote.{args.name}.url", url)
 
-    if urlsplit(url).password:
+    if discreet(url) != url:
         _warn_secret(args, console, "the URL's password")
     _edit(args, change)
     if args.default:
@@ -155,7 +154,7 @@ def _modify(args: Namespace, console: Console) -> int:
     value = args.value
     if value is not None and args.option in _PATHS:
         value = _stored(args, value)
-    if value is not None and config_format.is_secret(name):
+    if value is not None and (config_format.is_secret(name) or discreet(value) != value):
         _warn_secret(args, console, f"'{args.option}'")
     _edit(args, lambda text, path: config_format.set_option(text, path, name, value))
     return 0
@@ -182,11 +181,7 @@ def _shown(where: Opened, url: str) -> str:
     """A URL without its password; a path from the root of the machine."""
     if "://" not in url:
         return os.path.normpath(where.project.control / os.path.expanduser(url))
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}@{host}"))
+    return discreet(url)
 
 
 def add_remove(parser: ArgumentParser) -> None:

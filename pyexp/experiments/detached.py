@@ -104,8 +104,8 @@ def kill(project: Project, names: Sequence[str], *, force: bool = False, wait_se
         tasks.append(task)
     for task in tasks:
         queue.order(ORDER_STOP, task.id)
-        pid = (task.owner or {}).get("pid")
-        if force and isinstance(pid, int):
+        pid = queue.pid_of(task) if force else None
+        if pid is not None:
             # Its stage dies with it; whoever looks at the queue next finds the order, and fails the task.
             with suppress(ProcessLookupError):
                 os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))

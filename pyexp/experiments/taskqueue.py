@@ -16,6 +16,7 @@ broker and no daemon, and nothing has to be repaired by hand.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 import zlib
@@ -28,6 +29,7 @@ import msgpack
 
 from pyexp import durable, mutex
 from pyexp.errors import ExperimentError, PyexpError
+from pyexp.git import objects, refs
 from pyexp.model import Task
 from pyexp.records import asdict, fields, replace
 
@@ -36,11 +38,14 @@ if TYPE_CHECKING:
 
 VERSION = 2
 MAX_LOST = 3
+# Times of records, in seconds before and after 1970: further than this no calendar goes.
+MAX_SECONDS = 1e11
 ORDER_FINISH, ORDER_KILL, ORDER_STOP = "finish", "kill", "stop"
 # Each task's captured commit has a ref of its own, so that git's gc leaves it alone.
 TASK_REFS = "refs/pyexp/tasks/"
 State = Literal["queued", "running", "done", "failed"]
 STATES: tuple[State, ...] = ("running", "queued", "failed", "done")
+_ID = re.compile(r"[0-9a-f]+")
 _FIELDS = frozenset(field.name for field in fields(Task))
 # A worker on another machine is believed dead when its record has not been touched for this long.
 LEASE_SECONDS = 1800.0
@@ -84,11 +89,13 @@ class Queue:
             if record.pop("version") != VERSION:
                 return None
             _check_types(record)
+            if record.get("id") != name.partition("-")[2].partition("@")[0]:
+                raise ValueError("it is another task's")
             known: dict[str, Any] = {key: value for key, value in record.items() if key in _FIELDS}
             for key in ("overrides", "targets", "copy_paths"):
                 known[key] = tuple(known.get(key, ()))
             return Task(**known)
-        except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+        except (ValueError, TypeError, KeyError, ExperimentError, msgpack.UnpackException) as error:
             raise PyexpError(
                 f"queue record {path} cannot be read: {error}", hint="set it aside: pyexp doctor --repair"
             ) from error
@@ -324,6 +331,22 @@ class Queue:
                 for order in (ORDER_FINISH, ORDER_KILL):
                     (self.directory / "orders" / f"{order}-{name}").unlink(missing_ok=True)
 
+    def pid_of(self, task: Task) -> int | None:
+        """The process on this machine that runs a task, None when there is none.
+
+        The record does not say: it may be from another machine, or from a stranger. The mark's lock cannot be made up.
+        """
+        for name in self._files("running"):
+            base, _, worker = name.partition("@")
+            mark = self.directory / "workers" / worker
+            if base.partition("-")[2] != task.id or not worker or not mutex.is_locked(mark):
+                continue
+            with suppress(OSError, ValueError, TypeError, KeyError, msgpack.UnpackException):
+                owner = msgpack.unpackb(durable.read_file(mark) or b"")
+                here = owner["host"] == socket.gethostname() and owner["boot"] == boot_id()
+                return owner["pid"] if here and isinstance(owner["pid"], int) and owner["pid"] > 1 else None
+        return None
+
     def workers(self) -> list[str]:
         """The names of living workers."""
         directory = self.directory / "workers"
@@ -395,6 +418,13 @@ def _check_types(record: Mapping[str, Any]) -> None:
         texts += record.get(name, ())
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("something in it is no text")
+    for name in ("created", "started", "ended"):
+        if not abs(record.get(name) or 0.0) < MAX_SECONDS:  # no number is not less, either
+            raise ValueError(f"'{name}' is no time")
+    # They become the names of a log and of refs.
+    if not _ID.fullmatch(record["id"]) or not all(objects.is_sha(record[name]) for name in ("commit", "baseline")):
+        raise ValueError("what should be an object's name is none")
+    refs.check_name(record["name"])
 
 
 def _entries(directory: str | Path) -> list[os.DirEntry[str]]:
@@ -437,4 +467,6 @@ def boot_id() -> str:
 
 def _write(path: Path, task: Task) -> None:
     body = msgpack.packb({"version": VERSION, **asdict(task)}, default=str)
-    durable.write_file(path, zlib.crc32(body).to_bytes(4, "little") + body)
+    # Variables of the environment (exp.pass_env) may be secret.
+    mode = 0o600 if task.env else None
+    durable.write_file(path, zlib.crc32(body).to_bytes(4, "little") + body, mode=mode)

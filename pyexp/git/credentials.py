@@ -22,7 +22,7 @@ def find(repo: Repo, remote: str, url: str) -> tuple[str | None, str | None]:
     """User name and password for a URL, (None, None) when none is known. Nothing is asked.
 
     PYEXP_GIT_TOKEN goes, over https only, to remotes of git's own configuration and to the host PYEXP_GIT_HOST names:
-    a URL out of a stranger's project must not get it.
+    a URL out of a stranger's project must not get it, nor a remote of a repository that somebody else owns.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -34,7 +34,7 @@ def find(repo: Repo, remote: str, url: str) -> tuple[str | None, str | None]:
     token = os.environ.get("PYEXP_GIT_TOKEN")
     if token and parts.scheme == "https":
         host = os.environ.get("PYEXP_GIT_HOST")
-        if parts.hostname == host if host else config.get(repo, f"remote.{remote}.url") is not None:
+        if parts.hostname == host if host else repo.is_owned and config.get(repo, f"remote.{remote}.url") is not None:
             return unquote(parts.username or "") or "x-access-token", token
     fields = {"protocol": parts.scheme, "host": parts.hostname + (f":{parts.port}" if parts.port else "")}
     if parts.username:

@@ -62,7 +62,29 @@ def _filter(path: str, ignorecase: bool) -> IgnoreFilter | None:
 
 
 class _Manager(IgnoreFilterManager):
-    """dulwich's, with the files read as we read files."""
+    """dulwich's, with the files read as we read files, and looked for once in each directory.
+
+    dulwich looks from the top again for each directory above each path: a thousand levels took minutes.
+    """
+
+    def __init__(self, top: str, filters: list[IgnoreFilter], ignorecase: bool) -> None:
+        super().__init__(top, filters, ignorecase)
+        self._chains: dict[str, list[tuple[int, IgnoreFilter]]] = {}
+
+    def _filters_for(self, path: str) -> list[tuple[int, IgnoreFilter]]:
+        directory = path.rpartition("/")[0]
+        unknown = []
+        while directory not in self._chains:
+            unknown.append(directory)
+            if not directory:
+                break
+            directory = directory.rpartition("/")[0]
+        for directory in reversed(unknown):
+            above = self._chains[directory.rpartition("/")[0]] if directory else [(0, f) for f in self._global_filters]
+            own = self._load_path(directory)
+            depth = directory.count("/") + 1 if directory else 0
+            self._chains[directory] = above if own is None else [*above, (depth, own)]
+        return self._chains[path.rpartition("/")[0]]
 
     def _load_path(self, path: str) -> IgnoreFilter | None:
         if path not in self._path_filters:

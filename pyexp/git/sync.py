@@ -72,7 +72,9 @@ def list_remote(repo: Repo, remote: str, prefix: str = "refs/", *, peeled: bool 
     for raw, sha in sorted(told.items()):
         name = raw.decode("utf-8", "replace")
         if sha and name.startswith(prefix) and (peeled or not name.endswith("^{}")):
-            found[name.removesuffix("^{}")] = sha.decode("ascii")
+            found[name.removesuffix("^{}")] = sha.decode("ascii", "replace")
+            if not objects.is_sha(found[name.removesuffix("^{}")]):
+                raise RemoteError(f"{config.shown_url(url)}: '{name}' names no commit", hint="see the URL: is it git?")
     return found
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dulwich.client import HTTPUnauthorized, SSHGitClient, check_transport_allowed, get_transport_and_path
+from dulwich.client import (
+    HttpGitClient,
+    HTTPUnauthorized,
+    SSHGitClient,
+    check_transport_allowed,
+    get_transport_and_path,
+)
 from dulwich.errors import GitProtocolError, NotGitRepository
 
 from pyexp.errors import PyexpError, RemoteError
@@ -21,6 +28,11 @@ if TYPE_CHECKING:
     from pyexp.git.repo import Repo
 
 Result = TypeVar("Result")
+# What it warns of (a server's odd names, a header of the configuration that may be a secret) would be printed where the
+# embedding program has not set up logging; what matters is raised.
+logging.getLogger("dulwich").addHandler(logging.NullHandler())
+# Half a million refs, more or less.
+REFS_BYTES = 1 << 25
 
 _CAUSE = re.compile(r"\(Caused by \w+\(['\"]?(?:HTTPS?Connection\([^)]*\): |\w+\(\d+, ')?(.{1,200}?)['\"]?\)?\)\)$")
 
@@ -57,7 +69,38 @@ def _client(repo: Repo, url: str, operation: str, login: tuple[str | None, str |
     if isinstance(client, SSHGitClient) and client.ssh_command == "ssh" and shutil.which("ssh") is None:
         client.ssh_vendor = _vendor(url)
     check_transport_allowed(client, repo.trusted_config)
+    _bound(client)
     return client, path.encode()
+
+
+def _bound(client: GitClient) -> None:
+    """A web server may tell of refs without an end: what it says of them is read up to a limit."""
+    if not isinstance(client, HttpGitClient):
+        return
+    request = client._http_request
+
+    def bounded(url: str, headers: Any = None, data: Any = None, raise_for_status: bool = True) -> Any:
+        answer, read = request(url, headers, data, raise_for_status)
+        if "/info/refs" in url or (isinstance(data, bytes) and b"command=ls-refs" in data):
+            return answer, _up_to(REFS_BYTES, read, client)
+        return answer, read
+
+    client._http_request = bounded  # type: ignore[method-assign]
+
+
+def _up_to(limit: int, read: Callable[[int], bytes], client: HttpGitClient) -> Callable[[int], bytes]:
+    left = limit
+
+    def counted(size: int) -> bytes:
+        nonlocal left
+        # Of a server of files dulwich reads 4 KiB at a time, and copies all it has each time.
+        piece = read(max(size, 1 << 20) if client.dumb else size)
+        left -= len(piece)
+        if left < 0:
+            raise GitProtocolError(f"its list of refs is longer than {limit >> 20} MiB")
+        return piece
+
+    return counted
 
 
 def _vendor(url: str) -> SSHVendor:

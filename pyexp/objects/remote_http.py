@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationValueError
 
 from pyexp.errors import MissingObject, RemoteError
 from pyexp.objects.contract import Transient
@@ -19,6 +19,10 @@ from pyexp.objects.remote import Found
 # What a server says when it is only busy.
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PIECE_BYTES = 1 << 18
+_SHORT_BYTES = 1 << 16
+_REDIRECTS = 5
+# More than any file's size has.
+_DIGITS = 20
 
 
 def open_files(url: str, options: Mapping[str, str]) -> HttpFiles:
@@ -67,26 +71,14 @@ class Connection:
     def ask(
         self, method: str, key: str, *, headers: Mapping[str, str] | None = None, body: Any = None, stream: bool = False
     ) -> urllib3.BaseHTTPResponse:
-        """The answer, whatever its status, unless that says that we are not welcome or that the server is busy."""
-        retries = urllib3.Retry(
-            total=None,
-            connect=0,
-            read=0,
-            redirect=5,
-            status=0,
-            other=0,
-            remove_headers_on_redirect=["Authorization", *([self._header] if self._header else [])],
-        )
+        """The answer, whatever its status, unless that says that we are not welcome or that the server is busy.
+
+        Its body is thrown away unless ``stream``; however long it is, no more than a little of it is read then.
+        """
         try:
-            answer = self._pool.request(
-                method,
-                self.url(key),
-                headers={**self._headers, **(headers or {})},
-                body=body,
-                preload_content=not stream,
-                decode_content=False,
-                retries=retries,
-            )
+            answer = self._follow(method, self.url(key), {**self._headers, **(headers or {})}, body)
+            if not stream or answer.status >= 400:
+                _let_go(answer)
         except (HTTPError, OSError) as error:
             raise self.broken(error) from error
         if answer.status in (401, 403, 407):
@@ -98,10 +90,44 @@ class Connection:
             raise Transient(f"{self.shown} is not able to answer: {answer.status} {answer.reason or ''}".rstrip())
         return answer
 
+    def _follow(self, method: str, url: str, headers: dict[str, str], body: Any) -> urllib3.BaseHTTPResponse:
+        """The answer after redirects; what says who we are, or where we are, goes to no other server.
+
+        urllib3 would read the whole of a redirect's body first, which may have no end.
+        """
+        for _ in range(_REDIRECTS + 1):
+            answer = self._pool.request(
+                method,
+                url,
+                headers=headers,
+                body=body,
+                preload_content=False,
+                decode_content=False,
+                redirect=False,
+                retries=False,
+            )
+            location = answer.get_redirect_location()
+            if not location:
+                return answer
+            _let_go(answer)
+            try:
+                target = urljoin(url, location)
+            except ValueError as error:
+                raise RemoteError(f"{self.shown} leads to what is no URL: {location[:200]}") from error
+            if not self._pool.connection_from_url(url).is_same_host(target):
+                headers = {name: headers[name] for name in headers if name not in (*self._headers, "destination")}
+            if answer.status == 303:
+                method, body = "GET", None
+            elif hasattr(body, "seek"):
+                body.seek(0)
+            url = target
+        raise RemoteError(f"{self.shown} leads from one URL to the next, without an end", hint="see the URL")
+
     def broken(self, error: BaseException) -> RemoteError:
         """The error for a connection that failed."""
         text = " ".join(str(getattr(error, "reason", None) or error).split())[:300]
-        kind = RemoteError if "CERTIFICATE_VERIFY_FAILED" in text else Transient
+        is_lasting = "CERTIFICATE_VERIFY_FAILED" in text or isinstance(error, LocationValueError)
+        kind = RemoteError if is_lasting else Transient
         return kind(f"{self.shown} cannot be reached: {text}", hint="see the URL and the network")
 
     def expect(self, answer: urllib3.BaseHTTPResponse, key: str) -> None:
@@ -113,7 +139,11 @@ class Connection:
 
     def read(self, key: str, sink: Callable[[bytes], object]) -> None:
         """GET."""
-        answer = self.ask("GET", key, stream=True)
+        for piece in self.pieces(self.ask("GET", key, stream=True), key):
+            sink(piece)
+
+    def pieces(self, answer: urllib3.BaseHTTPResponse, key: str) -> Iterator[bytes]:
+        """The body of a streamed answer; raises as ``expect`` does."""
         try:
             self.expect(answer, key)
             pieces = answer.stream(_PIECE_BYTES, decode_content=False)
@@ -124,34 +154,45 @@ class Connection:
                     raise self.broken(error) from error
                 if piece is None:
                     return
-                # Outside: what the sink raises is not the server's doing.
-                sink(piece)
+                # Outside: what is raised by whoever takes it is not the server's doing.
+                yield piece
         finally:
             answer.close()
 
     def size(self, key: str) -> int | None:
         """HEAD; for servers that do not know it, the beginning of a GET."""
-        answer = self.ask("HEAD", key)
-        if answer.status in (405, 501):
-            answer = self.ask("GET", key, stream=True)
-            answer.close()
+        answer = self._head(key)
         if answer.status in (404, 410):
             return None
         self.expect(answer, key)
-        length = answer.headers.get("content-length", "")
-        return int(length) if length.isdecimal() else -1
+        return length(answer.headers.get("content-length", ""))
 
     def stamp(self, key: str) -> str | None:
         """The ETag, or else the hash, that the server tells."""
+        answer = self._head(key)
+        self.expect(answer, key)
+        return answer.headers.get("etag") or answer.headers.get("content-md5")
+
+    def _head(self, key: str) -> urllib3.BaseHTTPResponse:
         answer = self.ask("HEAD", key)
         if answer.status in (405, 501):
             answer = self.ask("GET", key, stream=True)
             answer.close()
-        self.expect(answer, key)
-        return answer.headers.get("etag") or answer.headers.get("content-md5")
+        return answer
 
     def close(self) -> None:
         self._pool.clear()
+
+
+def length(text: str) -> int:
+    """A number of bytes that a server tells; -1 for what can be none."""
+    return int(text) if text.isdecimal() and len(text) < _DIGITS else -1
+
+
+def _let_go(answer: urllib3.BaseHTTPResponse) -> None:
+    """Ends an answer whose body nobody wants; after a short one the connection can be used again."""
+    answer.read(_SHORT_BYTES, decode_content=False)
+    answer.close()
 
 
 def _netrc(host: str, user: str | None) -> tuple[str | None, str | None]:

@@ -189,9 +189,13 @@ class BucketFiles:
         return _explained(self.shown, self._options, key)
 
     def list(self, prefix: str) -> Iterator[Found]:
+        first = None
         with self._explained():
             for page in obstore.list(self._store, prefix=prefix.rstrip("/") or None):
                 for item in page:
+                    if item["path"] == first:
+                        raise RemoteError(f"{self.shown}: its listing goes in circles", hint="see the remote's URL")
+                    first = first or item["path"]
                     yield Found(
                         item["path"], item["size"], item["last_modified"].timestamp(), self._bare(item["e_tag"])
                     )

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
@@ -14,13 +14,19 @@ from pyexp.durable import TMP_PREFIX
 from pyexp.errors import MissingObject, RemoteError
 from pyexp.objects.contract import Transient
 from pyexp.objects.remote import Found
-from pyexp.objects.remote_http import Connection
-from pyexp.paths import UnsafePath, check_relpath
+from pyexp.objects.remote_http import Connection, length
+from pyexp.paths import MAX_PATH_BYTES, UnsafePath, check_relpath
+from pyexp.records import dataclass
 
 _WANTED = (
     b'<?xml version="1.0"?><d:propfind xmlns:d="DAV:"><d:prop><d:resourcetype/><d:getcontentlength/>'
     b"<d:getlastmodified/></d:prop></d:propfind>"
 )
+
+# One directory's listing, what may be between two items of it, and how many directories are gone through: a server may tell of them without end.
+_LISTING_BYTES = 1 << 27
+_ITEM_BYTES = 1 << 22
+_MOST_DIRECTORIES = 100_000
 
 
 def open_files(url: str, options: Mapping[str, str]) -> DavFiles:
@@ -44,8 +50,12 @@ class DavFiles:
 
     def list(self, prefix: str) -> Iterator[Found]:
         pending = [prefix.rstrip("/")]
+        count = 0
         while pending:
             directory = pending.pop()
+            count += 1
+            if count > _MOST_DIRECTORIES:
+                raise RemoteError(f"{self.shown} has more than {_MOST_DIRECTORIES:,} directories", hint="see the URL")
             for name, found in self._members(directory):
                 if found is None:
                     pending.append(name)
@@ -56,30 +66,41 @@ class DavFiles:
         """What is in a directory: its files, and its directories with None."""
         key = f"{directory}/" if directory else ""
         answer = self._connection.ask(
-            "PROPFIND", key, headers={"depth": "1", "content-type": "application/xml"}, body=_WANTED
+            "PROPFIND", key, headers={"depth": "1", "content-type": "application/xml"}, body=_WANTED, stream=True
         )
         if answer.status == 404:
             return
-        self._connection.expect(answer, key)
-        try:
-            root = ElementTree.fromstring(answer.data)
-        except ElementTree.ParseError as error:
-            raise RemoteError(f"{self.shown} gave no listing that can be read", hint="is it WebDAV?") from error
         top = unquote(urlsplit(self._connection.base).path).strip("/")
-        for item in root.iter("{DAV:}response"):
-            path = unquote(urlsplit(item.findtext("{DAV:}href") or "").path).strip("/")
+        for item in self._listed(self._connection.pieces(answer, key)):
+            path = _path(item.href)
             name = path[len(top) :].strip("/") if path == top or path.startswith(f"{top}/") or not top else ""
-            if not name or name == directory:
+            # A server that tells of what lies elsewhere could send us round in circles.
+            if not name or name.rpartition("/")[0] != directory:
                 continue
             try:
                 check_relpath(name)
             except UnsafePath:
                 continue
-            if item.find(".//{DAV:}collection") is not None:
-                yield name, None
-                continue
-            length = item.findtext(".//{DAV:}getcontentlength") or "0"
-            yield name, Found(name, int(length) if length.isdecimal() else -1, _time(item))
+            yield name, None if item.is_directory else Found(name, length(item.length or "0"), _time(item.modified))
+
+    def _listed(self, pieces: Iterator[bytes]) -> Iterator[_Item]:
+        """The items of a listing as it comes; raises RemoteError for what is none, and for one that is far too long."""
+        listing = _Listing()
+        parser = ElementTree.XMLParser(target=listing)
+        count = idle = 0
+        try:
+            for piece in pieces:
+                count, idle = count + len(piece), idle + len(piece)
+                if count > _LISTING_BYTES or idle > _ITEM_BYTES:
+                    raise RemoteError(f"{self.shown} gave a listing that is too long", hint="is it WebDAV?")
+                parser.feed(piece)
+                for item in listing.take():
+                    idle = 0
+                    yield item
+            parser.close()
+        except ElementTree.ParseError as error:
+            raise RemoteError(f"{self.shown} gave no listing that can be read", hint="is it WebDAV?") from error
+        yield from listing.take()
 
     def size(self, key: str) -> int | None:
         return self._connection.size(key)
@@ -136,8 +157,62 @@ class DavFiles:
         self._connection.close()
 
 
-def _time(item: ElementTree.Element) -> float:
+@dataclass
+class _Item:
+    href: str = ""
+    is_directory: bool = False
+    length: str = ""
+    modified: str = ""
+
+
+class _Listing:
+    """What ElementTree's parser tells of a listing: only the items are kept, not the tree, which may be any size."""
+
+    _FIELDS: ClassVar = {"{DAV:}href": "href", "{DAV:}getcontentlength": "length", "{DAV:}getlastmodified": "modified"}
+
+    def __init__(self) -> None:
+        self._items: list[_Item] = []
+        self._item: _Item | None = None
+        self._field = ""
+
+    def take(self) -> list[_Item]:
+        """The items since the last time."""
+        items, self._items = self._items, []
+        return items
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if tag == "{DAV:}response":
+            self._item = _Item()
+        elif tag == "{DAV:}collection" and self._item is not None:
+            self._item.is_directory = True
+        self._field = self._FIELDS.get(tag, "")
+
+    def data(self, text: str) -> None:
+        if self._field and self._item is not None:
+            known = getattr(self._item, self._field)
+            if len(known) < 4 * MAX_PATH_BYTES:
+                setattr(self._item, self._field, known + text)
+
+    def end(self, tag: str) -> None:
+        self._field = ""
+        if tag == "{DAV:}response" and self._item is not None:
+            if self._item.href:
+                self._items.append(self._item)
+            self._item = None
+
+    def close(self) -> None:
+        """The parser asks for it."""
+
+
+def _path(href: str) -> str:
     try:
-        return parsedate_to_datetime(item.findtext(".//{DAV:}getlastmodified") or "").timestamp()
-    except (ValueError, TypeError):
+        return unquote(urlsplit(href.strip()).path).strip("/")
+    except ValueError:
+        return ""
+
+
+def _time(text: str) -> float:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return 0.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pyexp import durable
-from pyexp.errors import MissingObject, PyexpError, RemoteError, UnsafeCheckout, UsageError
+from pyexp.errors import MissingObject, PyexpError, RemoteError, UnsafeCheckout, UsageError, discreet
 from pyexp.events import Note, OnEvent, null
 from pyexp.model import Oid
 from pyexp.pipeline import addresses, artifacts, elsewhere, incoming, listing
@@ -182,7 +182,7 @@ def _base(other: Elsewhere, tracked: Tracked) -> str:
     url = options_of(project, remote_name(project, tracked.remote))["url"].removeprefix("file://")
     if "://" not in url:
         url = os.path.normpath(os.path.join(project.control, os.path.expanduser(url)))
-    return url.rstrip("/")
+    return discreet(url.rstrip("/"))
 
 
 def _key(oid: Oid) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pyexp.errors import FormatError, PyexpError, UnsafeCheckout, UsageError
+from pyexp.errors import FormatError, PyexpError, UnsafeCheckout, UsageError, discreet
 from pyexp.events import Note, OnEvent, null
+from pyexp.formats import config as config_format
 from pyexp.formats import lockfile
 from pyexp.model import Entry, LockEntry, StageLock, StageSpec
 from pyexp.pipeline import addresses, bringing, elsewhere, origins, record
@@ -70,6 +71,7 @@ def import_data(
     found = origins.local_path(url, [where])
     wdir = posixpath.dirname(relpath)
     origin = Origin(_recorded(url, found, project, wdir, cwd), path, rev, None, settings)
+    _warn_secret(origin.url, {}, relpath, on_event)
     entry = None
     with project.live():
         if how.exec:
@@ -101,6 +103,7 @@ def import_url(
     where = project.path(cwd)
     with project.live(), addresses.opened(url, project, cwd=where, options=options) as address:
         name = _recorded(url, address.path, project, posixpath.dirname(relpath), cwd)
+        _warn_secret(name, options or {}, relpath, on_event)
         dep = LockEntry(name, None, {"hash": project.algo})
         entry = None
         if how.exec:
@@ -136,6 +139,14 @@ def _recorded(url: str, found: str | None, project: Project, wdir: str, cwd: str
 
 
 # -- update ----------------------------------------------------------------------------------------------------------
+
+
+def _warn_secret(url: str, options: Mapping[str, str], relpath: str, on_event: OnEvent) -> None:
+    what = "the URL's password" if discreet(url) != url else ""
+    what = next((f"'{name}'" for name in options if config_format.is_secret(f"remote.x.{name}")), what)
+    if what:
+        hint = "to keep it out of git make a remote of it: remote://NAME/PATH"
+        on_event(Note(f"{what} goes into '{relpath}.dvc'; {hint}", "warning"))
 
 
 def update(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pyexp.errors import PyexpError, RemoteError
+from pyexp.errors import PyexpError, RemoteError, discreet
 from pyexp.events import Note, OnEvent, null
 from pyexp.formats import lockfile
 from pyexp.model import Content, StageLock, StageSpec
@@ -203,7 +203,7 @@ def _is_newer(project: Project, stage: StageSpec, lock: StageLock, on_event: OnE
         with addresses.opened(before.path, project, cwd=place, options=before.extra.get("fs_config")) as address:
             return not is_same(before, address.record(before.path, project))
     except PyexpError as error:
-        on_event(Note(f"'{before.path}' cannot be looked at: {error}", "warning"))
+        on_event(Note(f"'{discreet(before.path)}' cannot be looked at: {error}", "warning"))
         return False
 
 
@@ -211,5 +211,5 @@ def _latest(project: Project, stage: StageSpec, origin: Origin, on_event: OnEven
     try:
         return elsewhere.current(project, origin.seen_from(bases(project, stage)))
     except PyexpError as error:
-        on_event(Note(f"'{origin.url}' cannot be looked at: {error}", "warning"))
+        on_event(Note(f"'{discreet(origin.url)}' cannot be looked at: {error}", "warning"))
         return None

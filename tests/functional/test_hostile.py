@@ -1,8 +1,20 @@
 """A stranger's repository: names that would play with the terminal, a queue that leads elsewhere."""
 
+import os
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
 import pytest
 from functional.conftest import Space
+from functional.stranger import Stranger
 
+from pyexp.experiments.taskqueue import Queue
 from pyexp.git import repo
 
 
@@ -29,3 +41,107 @@ def test_a_queue_that_is_a_link_is_not_followed(space: Space, command: str) -> N
     done = space.cli(*command.split())
     assert done.returncode == 1 and "symbolic link" in done.stderr
     assert list(outside.iterdir()) == []
+
+
+# -- records of a queue that came with the repository -----------------------------------------------------------------
+
+
+def tamper(stranger: Stranger, state: str, worker: str = "", **changes: Any) -> Path:
+    """Queues an experiment and rewrites its record, checksum and all; returns where that is now."""
+    assert stranger.run("exp", "run", "--queue", "-n", "q").code == 0
+    queue = stranger.scratch / "queue"
+    (old,) = (queue / "queued").iterdir()
+    record = {**msgpack.unpackb(old.read_bytes()[4:]), **changes}
+    body = msgpack.packb(record)
+    (queue / state).mkdir(exist_ok=True)
+    new = queue / state / f"{old.name}{worker}"
+    old.unlink()
+    new.write_bytes(zlib.crc32(body).to_bytes(4, "little") + body)
+    return new
+
+
+RECORDS: dict[str, dict[str, Any]] = {
+    "an id that leads out": {"id": "../../../../outside/x"},
+    "another's id": {"id": "abcd"},
+    "a name that leads out": {"name": "../../heads/x"},
+    "a name that plays": {"name": "\x1b]0;owned\x07"},
+    "a commit that is an option": {"commit": "--upload-pack=x"},
+    "a baseline that leads out": {"baseline": "../../../heads/x"},
+    "no id": {"id": None},
+    "files that lead out": {"copy_paths": ["../outside/secret.txt", "/etc/passwd"]},
+    "targets that lead out": {"targets": ["../outside/x/dvc.yaml:x"]},
+    "another directory": {"options": {"cwd": "../outside", "wdir": "../outside"}},
+    "times that are none": {"created": float("inf"), "started": float("nan"), "ended": -1e300},
+}
+QUEUE_COMMANDS = (
+    "queue status",
+    "queue logs q",
+    "queue logs x",
+    "exp show --no-pager",
+    "exp show --json",
+    "exp list",
+    "queue start",
+    "exp run --run-all",
+    "queue kill q --force",
+    "queue retry --failed",
+    "exp remove --queue",
+    "queue remove --all",
+    "gc --workspace --force",
+    "doctor",
+    "doctor --repair",
+)
+
+
+@pytest.mark.parametrize("what", RECORDS)
+@pytest.mark.parametrize("state", ["queued", "failed", "arrived"])
+def test_a_record_of_a_queue(stranger: Stranger, what: str, state: str) -> None:
+    (stranger.base / "outside/x.log").write_text("OWNED by the log of somebody else")
+    record = tamper(stranger, state if state != "arrived" else "queued", **RECORDS[what])
+    if state == "arrived":
+        sweep = record.parents[1] / "arrived/sweep"
+        sweep.mkdir(parents=True)
+        record.rename(sweep / record.name)
+    before = stranger.around()
+    for command in QUEUE_COMMANDS:
+        if command == "queue start":
+            continue  # leaves a process of its own; what it does is what --run-all does
+        stranger.run(*command.split())
+        assert stranger.around() == before, command
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_task_that_somebody_elses_process_is_said_to_run(
+    stranger: Stranger, bystander: subprocess.Popen[bytes], locked: bool
+) -> None:
+    """``queue kill --force`` kills who holds the mark's lock, not whom the record names."""
+    mark = stranger.scratch / "queue/workers/w"
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_bytes(msgpack.packb({"host": "elsewhere", "boot": "", "pid": bystander.pid, "since": time.time()}))
+    owner = {"host": "elsewhere", "boot": "", "pid": bystander.pid, "since": time.time()}
+    tamper(stranger, "running", "@w", owner=owner, started=time.time())
+    queue = Queue(stranger.space.project())
+    ((state, task),) = queue.tasks()
+    assert state == "running"
+    if locked:
+        with queue.worker("w"):
+            assert queue.pid_of(task) == os.getpid()
+        return
+    assert queue.pid_of(task) is None
+    # A worker on another machine cannot be killed from here: it is asked to stop, and after a while believed dead.
+    os.utime(mark, (0, 0))
+    stranger.run("queue", "kill", "q", "--force")
+    assert bystander.poll() is None
+
+
+def test_passed_variables_are_not_readable_to_others(stranger: Stranger) -> None:
+    stranger.run("config", "exp.pass_env", "A_TOKEN")
+    stranger.run("exp", "run", "--queue", "-n", "q", env={"A_TOKEN": "s3cretW0rd"}, umask=0)
+    (record,) = (stranger.scratch / "queue/queued").iterdir()
+    assert b"s3cretW0rd" in record.read_bytes() and record.stat().st_mode & 0o077 == 0

@@ -9,6 +9,9 @@ import pytest
 from functional.stranger import Stranger
 from functional.test_servers import place
 
+from pyexp.git import credentials
+from pyexp.git import repo as repository
+
 READERS = (
     "status",
     "diff",
@@ -194,6 +197,21 @@ def test_the_git_configuration_of_somebody_else_runs_nothing(stranger: Stranger,
     stranger.space.put("raw.txt", "changed\n")
     stranger.run("git", "add", "raw.txt")
     assert (stranger.base / "outside/RUN").exists()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can make files somebody else's")
+def test_a_repository_of_somebody_else_does_not_say_who_gets_the_token(
+    stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "https://127.0.0.1:9/x"
+    with (stranger.root / ".git/config").open("a") as file:
+        file.write(f'[remote "origin"]\n\turl = {url}\n')
+    monkeypatch.setenv("PYEXP_GIT_TOKEN", "s3cretW0rd")
+    for owner, told in ((12345, (None, None)), (os.geteuid(), ("x-access-token", "s3cretW0rd"))):
+        for path in [stranger.root, *stranger.root.rglob("*")]:
+            os.chown(path, owner, owner, follow_symlinks=False)
+        with repository.discover(stranger.root) as repo:
+            assert credentials.find(repo, "origin", url) == told
 
 
 # -- remotes ---------------------------------------------------------------------------------------------------------
