@@ -7,8 +7,6 @@
     queue/workers/<worker>                locked by the worker while it lives
     queue/damaged/                        records that could not be read, out of the way
 
-A record is four bytes of CRC-32, then msgpack: what was flipped on the disk is not run.
-
 A worker that dies takes its lock with it; whoever looks at the queue next puts back what it held. There is no
 broker and no daemon, and nothing has to be repaired by hand.
 """
@@ -16,11 +14,9 @@ broker and no daemon, and nothing has to be repaired by hand.
 from __future__ import annotations
 
 import os
-import re
 import socket
 import time
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,24 +25,19 @@ import msgpack
 
 from pyexp import durable, mutex
 from pyexp.errors import ExperimentError, PyexpError
-from pyexp.git import objects, refs
+from pyexp.experiments import taskrecord
 from pyexp.model import Task
-from pyexp.records import asdict, fields, replace
+from pyexp.records import replace
 
 if TYPE_CHECKING:
     from pyexp.project import Project
 
-VERSION = 2
 MAX_LOST = 3
-# Times of records, in seconds before and after 1970: further than this no calendar goes.
-MAX_SECONDS = 1e11
 ORDER_FINISH, ORDER_KILL, ORDER_STOP = "finish", "kill", "stop"
 # Each task's captured commit has a ref of its own, so that git's gc leaves it alone.
 TASK_REFS = "refs/pyexp/tasks/"
 State = Literal["queued", "running", "done", "failed"]
 STATES: tuple[State, ...] = ("running", "queued", "failed", "done")
-_ID = re.compile(r"[0-9a-f]+")
-_FIELDS = frozenset(field.name for field in fields(Task))
 # A worker on another machine is believed dead when its record has not been touched for this long.
 LEASE_SECONDS = 1800.0
 
@@ -54,6 +45,11 @@ LEASE_SECONDS = 1800.0
 def log_path(project: Project, key: str) -> Path:
     """Where the output of a task (by id), or of a run in the workspace (``here-NAME``), is kept."""
     return project.home.scratch / "logs" / f"{key}.log"
+
+
+def id_of(file: str) -> str:
+    """The id of the task that a file of the queue is of."""
+    return file.partition("-")[2].partition("@")[0]
 
 
 class Queue:
@@ -81,21 +77,8 @@ class Queue:
         if raw is None:
             return None
         try:
-            if zlib.crc32(raw[4:]) != int.from_bytes(raw[:4], "little"):
-                raise ValueError("its bytes are damaged")
-            record = msgpack.unpackb(raw[4:])
-            if not isinstance(record, dict):
-                raise ValueError("it is no record")
-            if record.pop("version") != VERSION:
-                return None
-            _check_types(record)
-            if record.get("id") != name.partition("-")[2].partition("@")[0]:
-                raise ValueError("it is another task's")
-            known: dict[str, Any] = {key: value for key, value in record.items() if key in _FIELDS}
-            for key in ("overrides", "targets", "copy_paths"):
-                known[key] = tuple(known.get(key, ()))
-            return Task(**known)
-        except (ValueError, TypeError, KeyError, ExperimentError, msgpack.UnpackException) as error:
+            return taskrecord.decode(raw, id_of(name))
+        except ValueError as error:
             raise PyexpError(
                 f"queue record {path} cannot be read: {error}", hint="set it aside: pyexp doctor --repair"
             ) from error
@@ -111,7 +94,7 @@ class Queue:
         try:
             writing.mkdir()
             for task in tasks:
-                _write(writing / f"{time.time_ns():020d}-{task.id}", task)
+                taskrecord.write(writing / f"{time.time_ns():020d}-{task.id}", task)
             os.rename(writing, arrived / writing.name.removeprefix(durable.TMP_PREFIX))
         except BaseException:
             with suppress(OSError):
@@ -161,7 +144,7 @@ class Queue:
         """The ids of tasks in some states, by the names of their files."""
         # Twice, so that one that moves from a state not looked at yet to one that was is seen all the same.
         files = [name for state in (*states, *states) for name in self._files(state)]
-        return {name.partition("-")[2].partition("@")[0] for name in files}
+        return {id_of(name) for name in files}
 
     def check(self) -> Iterator[tuple[State, str, Literal["damaged", "dead"] | str]]:
         """Damaged records, running ones whose worker is dead, and those that cannot be read now, with the reason."""
@@ -226,7 +209,7 @@ class Queue:
     def remove(self, state: State, task: Task) -> bool:
         """Forgets a task; False when it is no longer in that state."""
         for name in self._files(state):
-            if name.partition("-")[2].partition("@")[0] == task.id:
+            if id_of(name) == task.id:
                 with suppress(FileNotFoundError):
                     os.unlink(self.directory / state / name)
                     return True
@@ -235,7 +218,7 @@ class Queue:
     def raw(self, state: State, task: Task) -> tuple[str, bytes] | None:
         """A task's file, name and bytes, None when it has left the state."""
         for name in self._files(state):
-            if name.partition("-")[2].partition("@")[0] == task.id:
+            if id_of(name) == task.id:
                 data = durable.read_file(self.directory / state / name)
                 return None if data is None else (name, data)
         return None
@@ -243,7 +226,7 @@ class Queue:
     def put_back(self, state: State, name: str, data: bytes) -> bool:
         """Gives a task that was removed its file again; False when the queue has the task."""
         id = name.partition("-")[2]
-        if any(known.partition("-")[2].partition("@")[0] == id for each in STATES for known in self._files(each)):
+        if any(id_of(known) == id for each in STATES for known in self._files(each)):
             return False
         (self.directory / state).mkdir(parents=True, exist_ok=True)
         durable.write_file(self.directory / state / name, data)
@@ -276,7 +259,7 @@ class Queue:
                     self.forget_order(ORDER_STOP, task.id)
                 state: State = "failed" if over else "queued"
                 (self.directory / state).mkdir(exist_ok=True)
-                _write(path, lost)
+                taskrecord.write(path, lost)
                 os.rename(path, self.directory / state / base)
                 back.append(lost)
         for worker, is_dead in dead.items():
@@ -300,14 +283,14 @@ class Queue:
     def move(self, task: Task, old: State, new: State, **changes: Any) -> bool:
         """Moves a task nobody runs from one state to another; False when it has left ``old`` meanwhile."""
         for name in self._files(old):
-            if name.partition("-")[2].partition("@")[0] == task.id:
+            if id_of(name) == task.id:
                 (self.directory / new).mkdir(parents=True, exist_ok=True)
                 target = self.directory / new / f"{time.time_ns():020d}-{task.id}"
                 try:
                     os.rename(self.directory / old / name, target)
                 except FileNotFoundError:
                     return False
-                _write(target, replace(task, **changes))
+                taskrecord.write(target, replace(task, **changes))
                 return True
         return False
 
@@ -383,7 +366,7 @@ class Claim:
     def update(self, **changes: Any) -> Task:
         """Changes the record, whole or not at all."""
         self.task = replace(self.task, **changes)
-        _write(self._path, self.task)
+        taskrecord.write(self._path, self.task)
         return self.task
 
     def move(self, state: State, **changes: Any) -> Task:
@@ -393,38 +376,6 @@ class Claim:
         directory.mkdir(parents=True, exist_ok=True)
         os.rename(self._path, directory / self._name)
         return self.task
-
-
-_TYPES: dict[type | tuple[type, ...], tuple[str, ...]] = {
-    str: ("id", "name", "commit", "baseline", "message", "phase", "error", "result"),
-    (list, tuple): ("overrides", "targets", "copy_paths"),
-    dict: ("options", "env", "owner", "metrics"),
-    (int, float): ("created", "started", "ended", "attempt", "status"),
-}
-_MAY_BE_NONE = frozenset(("message", "phase", "error", "result", "owner", "started", "ended", "status"))
-
-
-def _check_types(record: Mapping[str, Any]) -> None:
-    """Raises ValueError for a field of a wrong kind: a stranger can put a record of his own into git."""
-    for kind, names in _TYPES.items():
-        for name in names:
-            value = record.get(name)
-            if name not in record or (value is None and name in _MAY_BE_NONE):
-                continue
-            if not isinstance(value, kind):
-                raise ValueError(f"'{name}' is of a wrong kind")
-    texts = [*record.get("env", {}).values()]
-    for name in ("overrides", "targets", "copy_paths"):
-        texts += record.get(name, ())
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("something in it is no text")
-    for name in ("created", "started", "ended"):
-        if not abs(record.get(name) or 0.0) < MAX_SECONDS:  # no number is not less, either
-            raise ValueError(f"'{name}' is no time")
-    # They become the names of a log and of refs.
-    if not _ID.fullmatch(record["id"]) or not all(objects.is_sha(record[name]) for name in ("commit", "baseline")):
-        raise ValueError("what should be an object's name is none")
-    refs.check_name(record["name"])
 
 
 def _entries(directory: str | Path) -> list[os.DirEntry[str]]:
@@ -463,10 +414,3 @@ def boot_id() -> str:
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return ""
-
-
-def _write(path: Path, task: Task) -> None:
-    body = msgpack.packb({"version": VERSION, **asdict(task)}, default=str)
-    # Variables of the environment (exp.pass_env) may be secret.
-    mode = 0o600 if task.env else None
-    durable.write_file(path, zlib.crc32(body).to_bytes(4, "little") + body, mode=mode)

@@ -11,7 +11,7 @@ from functional.conftest import Space
 
 import pyexp
 from pyexp.errors import UnsafeCheckout
-from pyexp.experiments import taskqueue
+from pyexp.experiments import taskrecord
 from pyexp.git import lockfile, refs, repo, user
 from pyexp.model import Task
 
@@ -153,7 +153,7 @@ def test_a_rename_that_was_killed_between_its_two_refs_is_finished(space) -> Non
 
 def test_a_sweep_is_queued_whole_or_not_at_all(space, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
-    real = taskqueue._write
+    real = taskrecord.write
 
     def full_disk(path: Path, task: Task) -> None:
         written.append(task)
@@ -162,7 +162,7 @@ def test_a_sweep_is_queued_whole_or_not_at_all(space, monkeypatch: pytest.Monkey
         real(path, task)
 
     with monkeypatch.context() as patched:
-        patched.setattr(taskqueue, "_write", full_disk)
+        patched.setattr(taskrecord, "write", full_disk)
         with pytest.raises(OSError, match="No space"):
             pyexp.run(space.project(), params=["lr=1,2,3,4"], name="sweep", queue=True)
     assert len(written) == 3 and space.json("queue", "status", "--json")["tasks"] == []

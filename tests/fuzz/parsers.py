@@ -17,7 +17,7 @@ import msgpack
 
 from pyexp import documents, globs, paths
 from pyexp.errors import PyexpError
-from pyexp.experiments import collect, taskqueue
+from pyexp.experiments import collect, taskrecord
 from pyexp.formats import (
     config,
     dvcyaml,
@@ -137,10 +137,10 @@ def _manifest(algo: str) -> Callable[[bytes], None]:
 
 
 def _task(data: bytes) -> None:
-    path = _file("queue/queued/00000000000000000001-aa", _checked(data))
-    queue = object.__new__(taskqueue.Queue)
-    queue.directory, queue.damaged = path.parent.parent, []
-    found = queue._read("queued", path.name)
+    try:
+        found = taskrecord.decode(_checked(data), "a" * 40)
+    except ValueError as error:
+        raise PyexpError(str(error)) from error
     if found is not None:
         ",".join([found.id, found.name, found.commit, found.baseline, *found.overrides, *found.targets, *found.env])
         found.created + (found.started or 0) + (found.ended or 0)

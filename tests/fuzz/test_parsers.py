@@ -8,7 +8,7 @@ from fuzz.parsers import PARSERS, attempt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyexp.experiments import taskqueue
+from pyexp.experiments import taskrecord
 from pyexp.model import Task
 from pyexp.records import asdict
 
@@ -67,7 +67,10 @@ def test_no_bytes_crash_a_parser(name: str) -> None:
     check()
 
 
-TASK = {"version": taskqueue.VERSION, **asdict(Task("a" * 40, "n", True, "c" * 40, "b" * 40, 1.0, ("lr=1",), owner={}))}
+TASK = {
+    "version": taskrecord.VERSION,
+    **asdict(Task("a" * 40, "n", True, "c" * 40, "b" * 40, 1.0, ("lr=1",), owner={})),
+}
 
 
 @given(st.sampled_from(sorted(TASK)), PACKED)
