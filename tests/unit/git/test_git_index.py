@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyexp.errors import GitError, Locked
-from pyexp.git import index, indexfile, user
+from pyexp.git import ignore, index, indexfile, user
 from pyexp.git.indexfile import Index, IndexEntry, parse
 from pyexp.git.repo import Repo, discover
 
@@ -162,3 +162,21 @@ def test_names_that_are_not_text(repo: Repo) -> None:
     user.add(repo, ["."])
     sha = user.commit(repo, "odd")
     assert repo.read(sha, "b\udcff") == b"1" and index.status(repo).is_clean
+
+
+def test_each_level_is_asked_for_its_ignore_rules_once(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not each level from the top again, for each directory: the cube of the depth, minutes for a thousand levels."""
+    levels = 60
+    deep = repo.require_worktree().joinpath(*["x"] * levels)
+    deep.mkdir(parents=True)
+    (deep / "file").touch()
+    asked: list[str] = []
+    real = ignore._Manager._load_path
+
+    def counted(self: ignore._Manager, path: str) -> object:
+        asked.append(path)
+        return real(self, path)
+
+    monkeypatch.setattr(ignore._Manager, "_load_path", counted)
+    assert index.status(repo).untracked == ["/".join(["x"] * levels + ["file"])]
+    assert levels <= len(asked) <= 3 * levels
