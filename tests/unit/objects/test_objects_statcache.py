@@ -108,6 +108,18 @@ def test_times_without_fractions_are_those_of_a_coarse_file_system(tmp_path: Pat
         assert (cache.get("md5", str(path), coarse) == HEX) is believed
 
 
+def test_times_of_a_server_whose_clock_is_ahead_are_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    status = old_file(path)
+    ahead = time.time_ns() + 3_600 * 10**9
+    for changed in ({"st_mtime_ns": ahead}, {"st_ctime_ns": ahead}):
+        times = {"st_mtime_ns": status.st_mtime_ns, "st_ctime_ns": status.st_ctime_ns, "st_mtime": 0.0, "st_ctime": 0.0}
+        seen = os.stat_result(list(status), {**times, **changed})
+        cache = StatCache(None)
+        cache.put("md5", str(path), seen, HEX)
+        assert cache.get("md5", str(path), seen) is None
+
+
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     file, path = tmp_path / "sub" / "statcache", tmp_path / "f\udcff"
     status = old_file(path)
