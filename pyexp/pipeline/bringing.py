@@ -107,8 +107,13 @@ def place(project: Project, pipeline: Pipeline, source: str, out: str | None, cw
 
 
 def _is_unfinished(project: Project, pipeline: Pipeline, stage: StageSpec) -> bool:
-    """Whether less is there than the stage's record says and nothing else: ``track`` was killed, or it was deleted."""
+    """Whether less is there than the stage's record says and nothing else: ``track`` was killed, or it was deleted.
+
+    Only where ``track`` would write the very same file: another one would track the output a second time.
+    """
     relpath = stage.relpath(stage.outs[0].path)
+    if len(stage.outs) > 1 or stage.file != f"{relpath}.dvc":
+        return False
     if not os.path.lexists(project.path(relpath)):
         return True
     outs = pipeline.lock(stage.address).outs

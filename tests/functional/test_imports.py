@@ -539,6 +539,15 @@ def test_an_import_that_was_not_finished_is_finished_by_itself_again(mine: Space
     assert "tracked by d.dvc already" in refused(mine, 1, "import-url", "../there/d")
 
 
+def test_a_record_of_another_name_is_not_doubled(mine: Space, tmp_path: Path) -> None:
+    Space(tmp_path / "there").put("one.csv", "1\n")
+    ok(mine, "import-url", "../there/one.csv")
+    (mine.root / "one.csv.dvc").rename(mine.root / "other.dvc")
+    _remove(mine.root / "one.csv")
+    assert "tracked by other.dvc already" in refused(mine, 1, "import-url", "../there/one.csv")
+    assert not (mine.root / "one.csv.dvc").exists()
+
+
 def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
