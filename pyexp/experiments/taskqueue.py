@@ -320,9 +320,9 @@ class Queue:
         The record does not say: it may be from another machine, or from a stranger. The mark's lock cannot be made up.
         """
         for name in self._files("running"):
-            base, _, worker = name.partition("@")
+            worker = name.partition("@")[2]
             mark = self.directory / "workers" / worker
-            if base.partition("-")[2] != task.id or not worker or not mutex.is_locked(mark):
+            if id_of(name) != task.id or not worker or not mutex.is_locked(mark):
                 continue
             with suppress(OSError, ValueError, TypeError, KeyError, msgpack.UnpackException):
                 owner = msgpack.unpackb(durable.read_file(mark) or b"")

@@ -45,13 +45,18 @@ def is_sha(text: str) -> bool:
 # --- reading
 
 
+def loose_path(repo: Repo, sha: str) -> str:
+    """Where an object is that is in no pack."""
+    return f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}"
+
+
 def read(repo: Repo, sha: str) -> tuple[str, bytes]:
     """An object's type (``blob``, ``tree``, ``commit``, ``tag``) and bytes.
 
     Raises GitError when it is not there, or when its bytes are not what its name says.
     """
     try:
-        with durable.open_file(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}") as file:
+        with durable.open_file(loose_path(repo, sha)) as file:
             raw = file.read()
     except (FileNotFoundError, NotADirectoryError):
         found = _read_packed(repo, sha)
@@ -124,7 +129,7 @@ def read_as(repo: Repo, sha: str, kind: str) -> bytes:
 def exists(repo: Repo, sha: str) -> bool:
     """Whether the repository has the object; an empty loose file, as a power cut may leave, does not count."""
     with suppress(FileNotFoundError, NotADirectoryError):
-        found = os.stat(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}")
+        found = os.stat(loose_path(repo, sha))
         if found.st_size > 0 and stat.S_ISREG(found.st_mode):
             return True
     return _is_elsewhere(repo, sha)

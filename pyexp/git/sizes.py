@@ -36,7 +36,7 @@ def size_bytes(repo: Repo, sha: str) -> int:
 
 def _loose(repo: Repo, sha: str) -> int | None:
     try:
-        with durable.open_file(f"{repo.objects_dir}/{sha[:2]}/{sha[2:]}") as file:
+        with durable.open_file(objects.loose_path(repo, sha)) as file:
             raw = file.read(_HEAD_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
