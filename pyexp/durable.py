@@ -87,13 +87,19 @@ def is_left_behind(name: str) -> bool:
 
 
 def lives(pid: int) -> bool:
-    """Whether there is a process of that number on this machine."""
+    """Whether a process of that number runs on this machine; one that only waits to be reaped does not any more."""
+    if os.name == "nt":
+        return True  # signal 0 is Ctrl-C there
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
         pass
+    # In a container nobody may reap orphans for seconds, or ever. proc(5): the state stands behind the name's last ")".
+    with suppress(OSError, OverflowError):
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1]
+        return state not in ([b"Z"], [b"X"])
     return True
 
 
@@ -216,7 +222,11 @@ def read_file(path: str | os.PathLike[str]) -> bytes | None:
 def is_litter(path: str) -> bool:
     """Whether a temporary file belongs to nobody any more: its writer is known to be dead, or it is old."""
     with suppress(OSError):
-        return is_left_behind(os.path.basename(path)) or os.lstat(path).st_mtime < time.time() - LITTER_SECONDS
+        if is_left_behind(os.path.basename(path)):
+            return True
+        found = os.lstat(path)
+        # A directory's own time stands still while files below it are written.
+        return found.st_mtime < time.time() - LITTER_SECONDS * (24 if stat.S_ISDIR(found.st_mode) else 1)
     return False
 
 
@@ -225,6 +235,22 @@ def remove_litter(directory: str) -> None:
     with suppress(OSError):
         names = [name for name in os.listdir(directory) if name.startswith(TMP_PREFIX)]
         remove_left_behind(os.path.join(directory, name) for name in names)
+
+
+def remove_litter_directories(directory: str) -> None:
+    """Removes temporary directories in ``directory`` that a dead process left behind; they only ever hold its own."""
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if name.startswith(TMP_PREFIX) and is_litter(path):
+            remove_directory(path)
+
+
+def remove_directory(path: str) -> None:
+    """Removes a directory with all in it, as far as that can be done; nothing where there is none, or a link to one."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        import shutil  # seldom needed, and slow to start
+
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_left_behind(paths: Iterable[str], *, ours: bool = False) -> None:

@@ -367,6 +367,7 @@ class Project:
             for directory, below, _ in os.walk(top):
                 if directory == workspaces:
                     below.clear()
+                durable.remove_litter_directories(directory)
                 durable.remove_litter(directory)
         if self.git is not None:
             from pyexp.git import lockfile  # seam: see Project.git

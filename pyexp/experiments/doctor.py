@@ -10,6 +10,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -365,7 +366,7 @@ class _Doctor:
                 fixed = (
                     self._done(f"moved to {self._shown(self._lost())}", self._keep, path)
                     if keep
-                    else self._done("removed", os.unlink, path)
+                    else self._done("removed", _remove, path)
                 )
                 yield Problem("litter", self._shown(path), "was left behind by a pyexp that was killed", fixed)
 
@@ -376,3 +377,9 @@ class _Doctor:
         place = self._lost()
         place.mkdir(parents=True, exist_ok=True)
         os.replace(path, place / f"{time.time_ns():x}-{os.path.basename(path).removeprefix(durable.TMP_PREFIX)}")
+
+
+def _remove(path: str) -> None:
+    durable.remove_directory(path)
+    with suppress(FileNotFoundError):
+        os.unlink(path)

@@ -87,9 +87,7 @@ class Queue:
         """Adds tasks at the end, in their order: all of them with one rename, or none."""
         arrived = self.directory / "arrived"
         arrived.mkdir(parents=True, exist_ok=True)
-        for name in os.listdir(self.directory):
-            if name.startswith(durable.TMP_PREFIX) and durable.is_left_behind(name):
-                _remove_directory(self.directory / name)
+        durable.remove_litter_directories(str(self.directory))
         writing = Path(durable.temporary_name(str(self.directory)))
         try:
             writing.mkdir()
@@ -97,8 +95,7 @@ class Queue:
                 taskrecord.write(writing / f"{time.time_ns():020d}-{task.id}", task)
             os.rename(writing, arrived / writing.name.removeprefix(durable.TMP_PREFIX))
         except BaseException:
-            with suppress(OSError):
-                _remove_directory(writing)
+            durable.remove_directory(str(writing))
             raise
         durable.sync_directory(str(arrived))
         self._line_up()
@@ -384,13 +381,6 @@ def _entries(directory: str | Path) -> list[os.DirEntry[str]]:
             return sorted(found, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _remove_directory(path: Path) -> None:
-    with suppress(FileNotFoundError):
-        for name in os.listdir(path):
-            os.unlink(path / name)
-        os.rmdir(path)
 
 
 def alive(path: Path) -> bool:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from pyexp import durable
 from pyexp import project as projects
-from pyexp.durable import lives
 from pyexp.errors import BadRevision, NoGitRepo, PyexpError, RemoteError
 from pyexp.events import Note, OnEvent, null
 from pyexp.formats import config as config_format
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from pyexp.git.repo import Repo
 
 _CONTROL_FILES = {"config": ".dvc", "format": ".pyexp"}
-_LITTER = "elsewhere-"
 
 
 class Elsewhere:
@@ -182,18 +180,9 @@ class Elsewhere:
 def staging(project: Project) -> Iterator[str]:
     """A directory of our own for what comes from elsewhere, gone afterwards; what dead processes left goes, too."""
     project.scratch.mkdir(parents=True, exist_ok=True)
-    sweep(os.fspath(project.scratch), _LITTER)
-    with scratch(os.fspath(project.scratch / f"{_LITTER}{os.getpid()}-{os.urandom(4).hex()}")) as path:
+    durable.remove_litter_directories(os.fspath(project.scratch))
+    with scratch(durable.temporary_name(os.fspath(project.scratch))) as path:
         yield path
-
-
-def sweep(directory: str, prefix: str) -> None:
-    """Removes directories that dead processes have left, by the number after the prefix of their names."""
-    for name in os.listdir(directory):
-        owner = name[len(prefix) :].partition("-")[0]
-        path = os.path.join(directory, name)
-        if name.startswith(prefix) and owner.isdigit() and not lives(int(owner)) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -204,7 +193,7 @@ def scratch(path: str) -> Iterator[str]:
         yield path
     finally:
         # All in it is ours and can be had again: what resists must not make a command fail that is done. Beside a
-        # project or a target the next ``sweep`` tries again, the system's temporary files are the system's to remove.
+        # project or a target the next command tries again, the system's temporary files are the system's to remove.
         shutil.rmtree(path, ignore_errors=True)
 
 

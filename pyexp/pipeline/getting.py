@@ -356,7 +356,7 @@ def _beside(target: str) -> Iterator[str]:
     """A directory of our own on the file system of ``target``; what is above that is made."""
     above = os.path.dirname(target)
     os.makedirs(above, exist_ok=True)
-    elsewhere.sweep(above, durable.TMP_PREFIX)
+    durable.remove_litter_directories(above)
     with elsewhere.scratch(durable.temporary_name(above)) as directory:
         yield directory
 

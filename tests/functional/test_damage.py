@@ -400,11 +400,15 @@ def test_leftovers_of_the_dead(busy: Space) -> None:
         left = place / ".pyexp-tmp-999999999-1-aa"
         left.write_text("half\n")
         os.utime(left, (1, 1))
+    sweep = scratch(busy) / "queue/.pyexp-tmp-999999999-2-bb"
+    sweep.mkdir(parents=True)
+    (sweep / "task").write_text("half\n")
+    os.utime(sweep, (1, 1))
     mine = busy.root / f".pyexp-tmp-{os.getpid()}-1-bb"
     mine.write_text("being written\n")
     check(busy, ".pyexp-tmp-999999999")
     repaired(busy)
-    assert mine.exists()
+    assert mine.exists() and not sweep.exists()
     assert len(list((scratch(busy) / "lost+found").iterdir())) == 2, "files of the workspace are moved, not deleted"
 
 
