@@ -21,6 +21,8 @@ class Console:
     def __init__(self) -> None:
         self.quiet = False
         self.verbose = 0
+        # Where in the project the user stands (a relpath): stages have the names they are called by there.
+        self.cwd = ""
         self._said_stage = False
         self._bar_since: float | None = None
         self._bar_last = 0.0
@@ -103,6 +105,13 @@ class Console:
         elif isinstance(event, Output):
             self._output(event)
 
+    def _name(self, address: str) -> str:
+        if self.cwd:
+            from pyexp.pipeline.load import seen_from  # whoever stands in a pipeline has loaded it
+
+            address = seen_from(address, self.cwd)
+        return printable(address)
+
     def _output(self, event: Output) -> None:
         """What one of several commands wrote, in whole lines that say whose they are."""
         *lines, rest = (self._partial.pop(event.stage, b"") + event.data).split(b"\n")
@@ -116,14 +125,14 @@ class Console:
     def _said(self, stage: str, lines: Sequence[bytes]) -> None:
         if not self.quiet:
             for line in lines:
-                self.raw(f"[{printable(stage)}] {line.decode('utf-8', 'replace')}")
+                self.raw(f"[{self._name(stage)}] {line.decode('utf-8', 'replace')}")
             sys.stdout.flush()
 
     def _stage(self, event: StageEvent) -> None:
         what = "Stage" if event.has_cmd else "Data"
         if event.state in ("done", "failed"):
             self._end_of(event.stage)
-        name = printable(event.stage)
+        name = self._name(event.stage)
         if event.state == "clean":
             self.info(f"{what} '{name}' didn't change, skipping")
         elif event.state == "frozen":

@@ -100,7 +100,7 @@ def add_remove(parser: ArgumentParser) -> None:
 def _remove(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         gone = data.remove(where.project, args.targets, cwd=where.cwd, outs=args.outs)
-    console.info(f"Removed {printable(', '.join(gone))}")
+    console.info(f"Removed {printable(', '.join(seen_from(each, where.cwd) for each in gone))}")
     return 0
 
 
@@ -130,7 +130,7 @@ def _checkout(args: Namespace, console: Console) -> int:
         )
     if not args.summary:
         for change in done:
-            console.info(f"{change.letter}\t{printable(change.relpath)}")
+            console.info(f"{change.letter}\t{printable(path_from(change.relpath, where.cwd))}")
         return 0
     counts = {
         "added": sum(change.added for change in done),
@@ -154,10 +154,12 @@ def add_commit(parser: ArgumentParser) -> None:
 
 
 def _commit(args: Namespace, console: Console) -> int:
-    def confirm(stage: str) -> bool:
-        return args.force or console.confirm(f"Stage '{stage}' has changed. Record it as it is?", default=False)
-
     with opened(args) as where:
+
+        def confirm(stage: str) -> bool:
+            question = f"Stage '{seen_from(stage, where.cwd)}' has changed. Record it as it is?"
+            return args.force or console.confirm(question, default=False)
+
         done = data.commit(
             where.project,
             args.targets,
@@ -168,7 +170,8 @@ def _commit(args: Namespace, console: Console) -> int:
             relink=not args.no_relink,
             on_event=console.event,
         )
-    console.info(f"Recorded {printable(', '.join(done))}" if done else "Everything is recorded already.")
+    names = ", ".join(seen_from(address, where.cwd) for address in done)
+    console.info(f"Recorded {printable(names)}" if done else "Everything is recorded already.")
     return 0
 
 

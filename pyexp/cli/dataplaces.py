@@ -19,6 +19,7 @@ from pyexp.paths import printable
 from pyexp.pipeline import getting, record
 from pyexp.pipeline import move as moving
 from pyexp.pipeline.listing import Choice, Listed
+from pyexp.pipeline.load import path_from
 from pyexp.pipeline.workspace import Workspace
 
 # -- move, unprotect -------------------------------------------------------------------------------------------------
@@ -34,7 +35,8 @@ def _move(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         moved = moving.move(where.project, args.src, args.dst, cwd=where.cwd)
         in_git = where.project.git is not None
-    console.info(f"Moved {printable(moved.old)} to {printable(moved.new)}")
+    old, new = (path_from(path, where.cwd) for path in (moved.old, moved.new))
+    console.info(f"Moved {printable(old)} to {printable(new)}")
     if in_git:
         hint_git(console, moved.for_git, where.cwd)
     return 0

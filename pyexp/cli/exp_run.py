@@ -18,6 +18,7 @@ from pyexp.experiments import capture, run
 from pyexp.experiments.taskqueue import log_path
 from pyexp.formats import override
 from pyexp.pipeline import repro
+from pyexp.pipeline.load import path_from
 
 
 def add_run(parser: ArgumentParser) -> None:
@@ -93,6 +94,7 @@ def _run(args: Namespace, console: Console) -> int:
             )
         if args.run_all:
             return _run_all(where, args, console)
+        console.cwd = where.cwd
         request = _request(where, args)
         if args.queue:
             return _queue(where, request, console)
@@ -209,7 +211,7 @@ class _Log:
 def _dry(where: Opened, request: capture.Request, console: Console) -> int:
     """Says what would run; params are checked but not written, so their effect is told, not simulated."""
     for relpath in capture.edited_params(where.project, request.overrides, where.cwd):
-        console.info(f"Would set params in {relpath}")
+        console.info(f"Would set params in {path_from(relpath, where.cwd)}")
     repro.repro(where.project, request.options, on_event=console.event)
     return 0
 

@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from pyexp.cli import render, tables
 from pyexp.cli.console import Console
-from pyexp.cli.opening import Opened, opened
+from pyexp.cli.opening import Opened, opened_anywhere
 from pyexp.cli.shared_options import add_diff_format, diff_table
 from pyexp.errors import PyexpError
 from pyexp.experiments import collect, table
 from pyexp.formats import values
 from pyexp.model import Row
 from pyexp.paths import printable
+from pyexp.pipeline.load import path_from
 from pyexp.records import replace
 
 _Kind = Literal["params", "metrics"]
@@ -48,25 +49,45 @@ def _rows(where: Opened, args: Namespace, kind: _Kind) -> tuple[Row, Row]:
 
 
 def _narrowed(where: Opened, rows: list[Row], args: Namespace, kind: _Kind) -> list[Row]:
-    """The rows with the named files only, whether they are declared or not; raises PyexpError for what no row has."""
+    """The rows with the named files only, whether they are declared or not, as seen from where the user stands.
+
+    Raises PyexpError for a file that no row has.
+    """
     wanted = {where.project.relpath(path, args.cwd): path for path in args.targets}
-    if not wanted:
-        return rows
-    narrowed = [_only(row, wanted) for row in rows]
+    if wanted:
+        rows = [_only(row, wanted) for row in rows]
     for relpath, shown in wanted.items():
-        if any(_is_meant(path, [relpath]) for row in narrowed for path in (*getattr(row, kind), *row.errors)):
-            continue
-        found = [collect.values_at(where.project, row.rev, relpath) for row in rows]
-        if not any(found):
+        known = [_is_declared(row, relpath, kind) for row in rows]
+        rows = [row if has else _with_file(where, row, relpath, kind) for row, has in zip(rows, known, strict=True)]
+        if not any(known) and not any(_is_declared(row, relpath, kind) for row in rows):
             raise PyexpError(f"'{shown}' is no file of {kind} here", hint="leave out the names to see them all")
-        for position, files in enumerate(found):
-            if files:
-                row = narrowed[position]
-                if kind == "metrics":
-                    files = {path: values.measures(data) for path, data in files.items()}
-                held = {**getattr(row, kind), **files}
-                narrowed[position] = replace(row, params=held) if kind == "params" else replace(row, metrics=held)
-    return narrowed
+    return [_seen(row, where.cwd) for row in rows]
+
+
+def _is_declared(row: Row, relpath: str, kind: _Kind) -> bool:
+    return any(_is_meant(path, [relpath]) for path in (*getattr(row, kind), *row.errors))
+
+
+def _with_file(where: Opened, row: Row, relpath: str, kind: _Kind) -> Row:
+    """The row with a file, or the files below a directory, that it does not declare."""
+    files = collect.values_at(where.project, row.rev, relpath)
+    if kind == "params":
+        return replace(row, params={**row.params, **files})
+    return replace(row, metrics={**row.metrics, **{path: values.measures(data) for path, data in files.items()}})
+
+
+def _seen(row: Row, cwd: str) -> Row:
+    def seen(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {path_from(path, cwd): data for path, data in found.items()}
+
+    return replace(
+        row,
+        params=seen(row.params),
+        metrics=seen(row.metrics),
+        errors=seen(row.errors),
+        dep_params=seen(row.dep_params),
+        metric_files=tuple(path_from(path, cwd) for path in row.metric_files),
+    )
 
 
 def _only(row: Row, wanted: Collection[str]) -> Row:
@@ -89,7 +110,7 @@ def _is_meant(path: str, wanted: Iterable[str]) -> bool:
 
 
 def _params_diff(args: Namespace, console: Console) -> int:
-    with opened(args) as where:
+    with opened_anywhere(args) as where:
         old, new = _rows(where, args, "params")
     found = table.diff(old, new, everything=args.all, param_deps=args.deps)
     if args.json:
@@ -109,7 +130,7 @@ def add_metrics_diff(parser: ArgumentParser) -> None:
 
 
 def _metrics_diff(args: Namespace, console: Console) -> int:
-    with opened(args) as where:
+    with opened_anywhere(args) as where:
         old, new = _rows(where, args, "metrics")
     found = table.diff(old, new, everything=args.all)
     _warn_of_errors(console, (old, new))
@@ -141,14 +162,15 @@ def add_metrics_show(parser: ArgumentParser) -> None:
 
 
 def _metrics_show(args: Namespace, console: Console) -> int:
-    with opened(args) as where:
+    with opened_anywhere(args) as where:
         rows = {"": collect.workspace_row(where.project)}
-        if args.all_branches or args.all_tags or args.all_commits:
+        several = args.all_branches or args.all_tags or args.all_commits
+        if several:
             rows = {collect.WORKSPACE: rows[""], **_of_revisions(where, args)}
-            branch = rows.get(where.project.require_git().head().branch or "")
-            if branch is not None and branch.metrics == rows[collect.WORKSPACE].metrics:
-                del rows[collect.WORKSPACE]  # as DVC: the branch one is on says it already
         rows = dict(zip(rows, _narrowed(where, list(rows.values()), args, "metrics"), strict=True))
+        branch = rows.get(where.project.require_git().head().branch or "") if several else None
+        if branch is not None and branch.metrics == rows[collect.WORKSPACE].metrics:
+            del rows[collect.WORKSPACE]  # as DVC: the branch one is on says it already
     _warn_of_errors(console, rows.values())
     if args.json:
         console.out(tables.to_json({rev: {"data": render.metrics_json(row)} for rev, row in rows.items()}))

@@ -7,10 +7,12 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyexp import durable, project
+from pyexp.errors import NoGitRepo, NotAProject
 from pyexp.events import Ask
 from pyexp.project import Project
 from pyexp.records import dataclass
@@ -85,6 +87,32 @@ def user() -> User:
     from pyexp.pipeline.origins import User  # only commands that look elsewhere pay for it
 
     return User(user_config(), asker())
+
+
+@contextmanager
+def opened_anywhere(args: Namespace) -> Iterator[Opened]:
+    """The project around the current directory; where there is none, the git repository or the directory stands for it.
+
+    For commands that look at files which need no project to be there, as DVC has it. What is learnt is not kept.
+    """
+    try:
+        project.find(args.cwd)
+    except NotAProject:
+        from pyexp.git import repo  # seam: see Project.git
+        from pyexp.pipeline.elsewhere import somewhere
+
+        with somewhere() as control:
+            try:
+                root = repo.discover(Path(args.cwd)).worktree
+            except NoGitRepo:
+                root = None
+            visited = Project(root or Path(args.cwd), project.DVC, user_config=user_config())
+            visited.control = Path(control)
+            with closing(visited):
+                yield Opened(visited, visited.relpath(args.cwd))
+        return
+    with opened(args) as where:
+        yield where
 
 
 @contextmanager

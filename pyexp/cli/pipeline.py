@@ -15,7 +15,7 @@ from pyexp.formats import dvcyaml
 from pyexp.model import OutSpec, ParamSpec, StageSpec
 from pyexp.paths import printable
 from pyexp.pipeline import plan, record, repro
-from pyexp.pipeline.load import PIPELINE_FILE, Pipeline, open_workspace, resolve
+from pyexp.pipeline.load import PIPELINE_FILE, Pipeline, open_workspace, path_from, resolve, seen_from
 from pyexp.records import replace
 
 
@@ -33,6 +33,7 @@ def _repro(args: Namespace, console: Console) -> int:
         options = repro_options(
             where, args, jobs=args.jobs, glob=args.glob, run_cache=not args.no_run_cache, commit=not args.no_commit
         )
+        console.cwd = where.cwd
         result = repro.repro(where.project, options, on_event=console.event)
         in_git = where.project.git is not None
     written = list(dict.fromkeys(result.written))
@@ -100,6 +101,7 @@ def _stage_add(args: Namespace, console: Console) -> int:
             project.write_text(file, dvcyaml.add_stage(project.read_text(file), file, spec, force=args.force))
         console.info(f"{'Modified' if known else 'Added'} stage '{args.name}' in '{PIPELINE_FILE}'")
         if args.run_now:
+            console.cwd = where.cwd
             repro.repro(project, repro.Options(targets=(args.name,), cwd=where.cwd), on_event=console.event)
         elif project.git is not None:
             hint_git(console, [file, *dict.fromkeys(hidden)], where.cwd)
@@ -173,15 +175,11 @@ def _stage_list(args: Namespace, console: Console) -> int:
         place = {address: number for number, address in enumerate(pipeline.stages)}
         found = [pipeline.stages[address] for address in sorted(repro.chosen(pipeline, options), key=place.__getitem__)]
         found.sort(key=lambda spec: spec.file)
-    names = [printable(spec.name if spec.name and spec.file == _own(where) else spec.address) for spec in found]
+    names = [printable(seen_from(spec.address, where.cwd)) for spec in found]
     width = max(map(len, names), default=0)
     for name, spec in zip(names, found):
         console.out(name if args.name_only else f"{name:<{width}}  {_about(spec)}")
     return 0
-
-
-def _own(where: Opened) -> str:
-    return f"{where.cwd}/{PIPELINE_FILE}" if where.cwd else PIPELINE_FILE
 
 
 def _about(spec: StageSpec) -> str:
@@ -224,7 +222,9 @@ def _dag(args: Namespace, console: Console) -> int:
         nodes, edges = dagview.outputs(pipeline, graph, chosen)
     else:
         nodes, edges = dagview.stages(graph, chosen, collapse=args.collapse_foreach_matrix)
-    nodes, edges = [printable(node) for node in nodes], [(printable(a), printable(b)) for a, b in edges]
+    seen = path_from if args.outs else seen_from
+    names = {node: printable(seen(node, where.cwd)) for node in nodes}
+    nodes, edges = [names[node] for node in nodes], [(names[a], names[b]) for a, b in edges]
     if args.dot:
         console.out(dagview.dot(nodes, edges))
     elif args.mermaid or args.md:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyexp.cli import tables
 from pyexp.cli.console import Console
-from pyexp.cli.opening import Opened, opened
+from pyexp.cli.opening import Opened, opened, opened_anywhere
 from pyexp.cli.plotpage import PAGE, Folder, template_text, write
 from pyexp.errors import PyexpError
 from pyexp.experiments import plots, plottemplates
@@ -64,13 +64,13 @@ def add_plots_diff(parser: ArgumentParser) -> None:
 
 def _show(args: Namespace, console: Console) -> int:
     _check(args)
-    with opened(args) as where:
+    with opened_anywhere(args) as where:
         return _drawn(where, args, console, [WORKSPACE])
 
 
 def _diff(args: Namespace, console: Console) -> int:
     _check(args)
-    with opened(args) as where:
+    with opened_anywhere(args) as where:
         return _drawn(where, args, console, plots.compared(where.project, args.revisions, experiment=args.experiment))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pyexp.cli.opening import Opened
 from pyexp.pipeline import repro
+from pyexp.pipeline.load import seen_from
 
 
 def add_repro_options(parser: ArgumentParser) -> None:
@@ -36,7 +37,8 @@ def repro_options(where: Opened, args: Namespace, **more: Any) -> repro.Options:
     if args.interactive:
 
         def confirm(stage: str) -> bool:
-            answer = input(f"Going to reproduce stage '{stage}'. Are you sure you want to continue? [y/n] ")
+            name = seen_from(stage, where.cwd)
+            answer = input(f"Going to reproduce stage '{name}'. Are you sure you want to continue? [y/n] ")
             return answer.strip().lower() in ("y", "yes")
 
     return repro.Options(

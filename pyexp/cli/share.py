@@ -16,6 +16,7 @@ from pyexp.experiments.selection import Selection
 from pyexp.git.config import shown_url
 from pyexp.paths import printable
 from pyexp.pipeline import exchange
+from pyexp.pipeline.load import path_from
 from pyexp.pipeline.share import Report
 
 SHOWN = 20
@@ -109,7 +110,7 @@ def _pull(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         pulled = exchange.pull(where.project, what(where, args), _how(args), force=args.force, on_event=console.event)
     for change in pulled.changed:
-        console.info(f"{change.letter}\t{printable(change.relpath)}")
+        console.info(f"{change.letter}\t{printable(path_from(change.relpath, where.cwd))}")
     counts = {
         "added": sum(change.added for change in pulled.changed),
         "modified": sum(change.modified for change in pulled.changed),

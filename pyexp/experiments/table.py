@@ -68,7 +68,7 @@ class Choice:
 def build(baselines: Sequence[Baseline], choice: Choice = Choice()) -> Table:
     """The table of ``exp show``; raises UsageError for a column to sort by that does not exist, or a bad pattern."""
     shown = [one for one in baselines if not (choice.hide_workspace and one.rev == WORKSPACE)]
-    rows = [one.row for one in shown] + [exp.row for one in shown for exp in one.experiments]
+    rows = [row for one in shown for row in (one.row, *(exp.row for exp in one.experiments))]
     columns = _columns(rows, choice.param_deps)
     cells = {id(row): [_cell(row, column) for column in columns] for row in rows}
     order = _sorter(columns, cells, choice)
@@ -100,6 +100,9 @@ def _columns(rows: Iterable[Row], param_deps: bool) -> list[Column]:
     for kind, file, key in found:
         groups[kind].append((file, key))
     groups["dep"].sort()
+    for kind in ("metric", "param"):  # a file's columns stand together, as in DVC
+        files = {file: number for number, file in enumerate(dict.fromkeys(file for file, _ in groups[kind]))}
+        groups[kind].sort(key=lambda column: files[column[0]])
     uses: dict[str, int] = {}
     for kind in ("metric", "param"):
         for _, key in groups[kind]:

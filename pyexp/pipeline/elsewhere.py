@@ -198,6 +198,15 @@ def scratch(path: str) -> Iterator[str]:
 
 
 @contextmanager
+def somewhere() -> Iterator[str]:
+    """A directory of our own that nobody needs to find."""
+    import tempfile  # only those without a project pay for it
+
+    with scratch(os.path.join(tempfile.gettempdir(), f"pyexp-{os.urandom(8).hex()}")) as directory:
+        yield directory
+
+
+@contextmanager
 def opened(
     url: str,
     rev: str | None = None,

@@ -6,7 +6,6 @@ import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pyexp import durable
@@ -119,7 +118,7 @@ def path_of_artifact(other: Elsewhere, wanted: Artifact) -> str:
 
 def artifact_of(url: str, wanted: Artifact, *, cwd: str) -> dict[str, str]:
     """The commit (``rev``) and ``path`` of an artifact of another repository; raises PyexpError when there is none."""
-    with _somewhere() as directory:
+    with elsewhere.somewhere() as directory:
         rev = _revision(url, wanted, directory, cwd, User())
     with committed(url, rev, cwd=cwd) as other:
         return {"rev": other.sha or "", "path": path_of_artifact(other, wanted)}
@@ -134,7 +133,7 @@ def location_of_artifact(
     user: User = User(),
 ) -> str:
     """Where the other repository's remote, or else its cache, keeps an artifact."""
-    with _somewhere() as directory:
+    with elsewhere.somewhere() as directory:
         rev = _revision(url, wanted, directory, cwd, user)
         with elsewhere.opened(url, rev, staging=directory, bases=[cwd], settings=settings, user=user) as other:
             return _location(other, path_of_artifact(other, wanted), directory)
@@ -151,7 +150,7 @@ def location(
 ) -> str:
     """Where the other repository's remote, or else its cache, keeps tracked data; of a directory, its manifest."""
     with (
-        _somewhere() as directory,
+        elsewhere.somewhere() as directory,
         elsewhere.opened(
             url, rev, staging=directory, bases=[cwd], committed=False, settings=settings, user=user
         ) as other,
@@ -284,7 +283,7 @@ def committed(
 ) -> Iterator[Elsewhere]:
     """A repository at a commit, to be read; ``whole`` with all of its history and experiments."""
     with (
-        _somewhere() as directory,
+        elsewhere.somewhere() as directory,
         elsewhere.opened(url, rev, staging=directory, bases=[cwd], whole=whole, settings=settings) as other,
     ):
         yield other
@@ -320,7 +319,7 @@ def looking_at(
 ) -> Iterator[Holdings]:
     """A repository to look at; a work tree of this machine as it is, unless a revision is named."""
     with (
-        _somewhere() as directory,
+        elsewhere.somewhere() as directory,
         elsewhere.opened(
             url,
             rev,
@@ -359,12 +358,3 @@ def _beside(target: str) -> Iterator[str]:
     durable.remove_litter_directories(above)
     with elsewhere.scratch(durable.temporary_name(above)) as directory:
         yield directory
-
-
-@contextmanager
-def _somewhere() -> Iterator[str]:
-    """A directory of our own that nobody needs to find."""
-    import tempfile
-
-    with elsewhere.scratch(os.path.join(tempfile.gettempdir(), f"pyexp-{os.urandom(8).hex()}")) as directory:
-        yield os.fspath(Path(directory))

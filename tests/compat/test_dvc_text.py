@@ -70,48 +70,59 @@ def work(tmp_path_factory: pytest.TempPathFactory, dvc: str) -> Iterator[Work]:
         shutil.rmtree(made.root.parent)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "status",
-        "status train",
-        "exp list",
-        "exp list --name-only",
-        "exp diff e1 e3",
-        "exp diff e1 e3 --md",
-        "metrics show",
-        "metrics show --md",
-        "metrics show -a",
-        "metrics show -T",
-        "metrics diff e1",
-        "metrics diff e1 --md",
-        "metrics diff --all",
-        "params diff",
-        "params diff --md",
-        "params diff --all",
-        "params diff e1 e2",
-        "stage list",
-        "stage list --all",
-        "stage list -R .",
-        "stage list --name-only",
-        "exp show --md",
-        "exp show --csv",
-        "exp show --md --only-changed",
-        "exp show --md --sort-by acc --sort-order desc",
-        "data status",
-        "data status --granular",
-        "diff",
-        "diff --md",
-        "diff --show-hash",
-        "list . data",
-        "list . -T",
-        "list . -R --dvc-only",
-        "queue status",
-        "cache dir",
-    ],
-)
-def test_text_is_equal(work: Work, line: str) -> None:
-    theirs, ours = work.dvc(*line.split(), code=None), work.pyexp(*line.split(), code=None)
+LINES = [
+    "status",
+    "status train",
+    "exp list",
+    "exp list --name-only",
+    "exp diff e1 e3",
+    "exp diff e1 e3 --md",
+    "metrics show",
+    "metrics show --md",
+    "metrics show -a",
+    "metrics show -T",
+    "metrics diff e1",
+    "metrics diff e1 --md",
+    "metrics diff --all",
+    "params diff",
+    "params diff --md",
+    "params diff --all",
+    "params diff e1 e2",
+    "stage list",
+    "stage list --all",
+    "stage list -R .",
+    "stage list --name-only",
+    "exp show --md",
+    "exp show --csv",
+    "exp show --md --only-changed",
+    "exp show --md --sort-by acc --sort-order desc",
+    "data status",
+    "data status --granular",
+    "diff",
+    "diff --md",
+    "diff --show-hash",
+    "list . data",
+    "list . -T",
+    "list . -R --dvc-only",
+    "queue status",
+    "cache dir",
+]
+# In a directory below: what is named as one stands, and what is named as from the root. DVC's --targets for params are
+# looked up from the root there, and its "list ." lists the root: ours are not.
+BELOW = [line for line in LINES if not line.startswith("list ")] + [
+    "status ../dvc.yaml:train",
+    "status -R .",
+    "metrics show ../metrics.json",
+    "metrics diff e1 --targets ../metrics.json",
+    "metrics show -a ../metrics.json",
+    "stage list ../dvc.yaml",
+    "stage list ../dvc.yaml:train",
+]
+
+
+@pytest.mark.parametrize(("line", "cwd"), [*((line, "") for line in LINES), *((line, "sub") for line in BELOW)])
+def test_text_is_equal(work: Work, line: str, cwd: str) -> None:
+    theirs, ours = (tool(*line.split(), code=None, cwd=cwd) for tool in (work.dvc, work.pyexp))
     said = theirs.out.replace('use "git status"', 'use "pyexp git status"').replace('"dvc ', '"pyexp ')
     found, said_lines = ours.out.splitlines(), said.splitlines()
     if "--granular" in line:  # DVC's order there is that of a set
@@ -124,8 +135,9 @@ def test_the_graph_has_the_same_boxes_and_lines(work: Work) -> None:
     def boxes(text: str) -> list[str]:
         return sorted(re.findall(r"\| (\S+) \|", text))
 
-    for options in ([], ["--outs"], ["train"], ["--collapse-foreach-matrix"]):
-        assert boxes(work.pyexp("dag", *options).out) == boxes(work.dvc("dag", *options).out)
-    for options in (["--dot"], ["--dot", "--outs"]):
-        theirs, ours = work.dvc("dag", *options).out, work.pyexp("dag", *options).out
-        assert sorted(filter(None, ours.splitlines())) == sorted(filter(None, theirs.splitlines()))
+    for cwd, stage in (("", "train"), ("sub", "../dvc.yaml:train")):
+        for options in ([], ["--outs"], [stage], ["--collapse-foreach-matrix"]):
+            assert boxes(work.pyexp("dag", *options, cwd=cwd).out) == boxes(work.dvc("dag", *options, cwd=cwd).out)
+        for options in (["--dot"], ["--dot", "--outs"], ["--dot", stage]):
+            theirs, ours = (tool("dag", *options, cwd=cwd).out for tool in (work.dvc, work.pyexp))
+            assert sorted(filter(None, ours.splitlines())) == sorted(filter(None, theirs.splitlines()))

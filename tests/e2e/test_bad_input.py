@@ -201,6 +201,32 @@ def test_no_project(pyexp: Command) -> None:
         pyexp(*command.split()).refused("pyexp init")
 
 
+def test_no_project_is_needed_to_look_at_files(pyexp: Command, tmp_path: Path) -> None:
+    """In any git repository, and, where nothing is compared, in any directory; nothing is left behind."""
+    pyexp.env["TMPDIR"] = str(tmp_path / "temporary")
+    (tmp_path / "temporary").mkdir()
+    (pyexp.cwd / "metrics.json").write_text('{"acc": 0.5}\n')
+    (pyexp.cwd / "params.yaml").write_text("lr: 0.1\n")
+    (pyexp.cwd / "sub").mkdir()
+    pyexp("metrics", "show", "metrics.json").check("metrics.json  0.5")
+    pyexp("params", "diff").refused("is in no git repository")
+    pyexp.shell("pyexp git init && pyexp git add . && pyexp git commit -m Start").check()
+    (pyexp.cwd / "params.yaml").write_text("lr: 0.25\n")
+    (pyexp.cwd / "metrics.json").write_text('{"acc": 0.75}\n')
+    before = files_of(pyexp.cwd)
+    pyexp("params", "diff").check("params.yaml  lr       0.1     0.25")
+    pyexp("metrics", "diff", "--targets", "metrics.json").check("metrics.json  acc       0.5     0.75         0.25")
+    pyexp("plots", "show", "nothing.csv", "--json").check("is no plot and no file")
+    pyexp("exp", "show").refused("no pyexp or DVC project", "pyexp init")
+    pyexp("plots", "modify", "metrics.json", "-x", "a").refused("no pyexp or DVC project")
+    pyexp.cwd = pyexp.cwd / "sub"
+    pyexp("metrics", "diff", "--targets", "../metrics.json").check("../metrics.json  acc")
+    pyexp("metrics", "show", "../../home").refused("is outside")
+    assert files_of(pyexp.cwd.parent) == before
+    assert sorted(path.name for path in pyexp.cwd.parent.iterdir()) == [".git", "metrics.json", "params.yaml", "sub"]
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
 def test_no_git_repository(pyexp: Command) -> None:
     pyexp("init").refused("pyexp git init")
     assert list(pyexp.cwd.iterdir()) == []
