@@ -7,8 +7,8 @@ from argparse import ArgumentParser, Namespace
 
 from pyexp import durable
 from pyexp.cli.console import Console
-from pyexp.cli.data import hint_git
-from pyexp.cli.opening import opened, user_config_paths
+from pyexp.cli.opening import Opened, opened, user_config_paths
+from pyexp.cli.tracking import track
 from pyexp.errors import PyexpError, UsageError
 from pyexp.formats import config as config_format
 from pyexp.paths import printable
@@ -87,17 +87,16 @@ def add_cache_migrate(parser: ArgumentParser) -> None:
 def _cache_migrate(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         found = migrating.migrate(where.project, files=args.dvc_files, dry=args.dry, on_event=console.event)
-        in_git = where.project.git is not None
-    if args.dry:
-        console.info(f"{found.objects} files will be re-hashed and migrated to the DVC 3.0 cache location.")
-    else:
-        console.info(f"Migrated {found.objects} files to DVC 3.0 cache location.")
-    if args.dvc_files:
-        _tell_files(console, found, where.cwd, dry=args.dry, in_git=in_git)
+        if args.dry:
+            console.info(f"{found.objects} files will be re-hashed and migrated to the DVC 3.0 cache location.")
+        else:
+            console.info(f"Migrated {found.objects} files to DVC 3.0 cache location.")
+        if args.dvc_files:
+            _tell_files(where, console, found, dry=args.dry)
     return 0
 
 
-def _tell_files(console: Console, found: migrating.Migrated, cwd: str, *, dry: bool, in_git: bool) -> None:
+def _tell_files(where: Opened, console: Console, found: migrating.Migrated, *, dry: bool) -> None:
     for path in found.left:
         console.warn(f"'{path}' keeps its old entry: neither the cache nor the workspace has what it names")
     if not found.files:
@@ -108,8 +107,7 @@ def _tell_files(console: Console, found: migrating.Migrated, cwd: str, *, dry: b
     else:
         for file in found.files:
             console.info(f"Updating '{printable(file)}'")
-        if in_git:
-            hint_git(console, found.files, cwd)
+        track(where, console, found.files)
 
 
 def add_destroy(parser: ArgumentParser) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
@@ -11,11 +10,12 @@ from pyexp.cli import tables
 from pyexp.cli.console import Console
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.shared_options import positive
+from pyexp.cli.tracking import track
 from pyexp.errors import UsageError
 from pyexp.model import StageSpec
 from pyexp.paths import printable
 from pyexp.pipeline import data
-from pyexp.pipeline.load import open_workspace, path_from, seen_from
+from pyexp.pipeline.load import file_of, lock_path, open_workspace, path_from, seen_from
 from pyexp.pipeline.plan import Reason
 
 
@@ -53,9 +53,7 @@ def _add(args: Namespace, console: Console) -> int:
                 relink=not args.no_relink,
                 on_event=console.event,
             )
-        in_git = where.project.git is not None
-    if in_git and files:
-        hint_git(console, files, where.cwd)
+        track(where, console, files)
     return 0
 
 
@@ -83,12 +81,6 @@ def _globbed(patterns: Sequence[str], cwd: str) -> list[str]:
     if not found:
         raise UsageError(f"nothing matches {', '.join(patterns)}")
     return found
-
-
-def hint_git(console: Console, files: Sequence[str], cwd: str) -> None:
-    """Says what to give to git, as it is typed in the directory ``cwd``."""
-    shown = shlex.join(path_from(path, cwd) for path in files)
-    console.info(f"\nTo track the changes with git, run:\n\n\tpyexp git add {printable(shown)}")
 
 
 def add_remove(parser: ArgumentParser) -> None:
@@ -170,6 +162,7 @@ def _commit(args: Namespace, console: Console) -> int:
             relink=not args.no_relink,
             on_event=console.event,
         )
+        track(where, console, (lock_path(file_of(address)) for address in done), tell=False)
     names = ", ".join(seen_from(address, where.cwd) for address in done)
     console.info(f"Recorded {printable(names)}" if done else "Everything is recorded already.")
     return 0

@@ -11,9 +11,9 @@ from typing import Any
 from pyexp import project as projects
 from pyexp.cli import tables
 from pyexp.cli.console import Console
-from pyexp.cli.data import hint_git
 from pyexp.cli.opening import opened, user
 from pyexp.cli.shared_options import add_settings, settings
+from pyexp.cli.tracking import track
 from pyexp.errors import PyexpError, UsageError
 from pyexp.paths import printable
 from pyexp.pipeline import getting, record
@@ -34,11 +34,9 @@ def add_move(parser: ArgumentParser) -> None:
 def _move(args: Namespace, console: Console) -> int:
     with opened(args) as where:
         moved = moving.move(where.project, args.src, args.dst, cwd=where.cwd)
-        in_git = where.project.git is not None
-    old, new = (path_from(path, where.cwd) for path in (moved.old, moved.new))
-    console.info(f"Moved {printable(old)} to {printable(new)}")
-    if in_git:
-        hint_git(console, moved.for_git, where.cwd)
+        old, new = (path_from(path, where.cwd) for path in (moved.old, moved.new))
+        console.info(f"Moved {printable(old)} to {printable(new)}")
+        track(where, console, moved.for_git)
     return 0
 
 

@@ -8,14 +8,15 @@ from argparse import ArgumentParser, Namespace
 from pyexp import project as projects
 from pyexp.cli import dataplaces
 from pyexp.cli.console import Console
-from pyexp.cli.data import hint_git
 from pyexp.cli.opening import Opened, opened, user, user_config
 from pyexp.cli.shared_options import add_settings, pairs, positive, settings
+from pyexp.cli.tracking import track
 from pyexp.errors import NotAProject, UsageError
 from pyexp.paths import printable
 from pyexp.pipeline import addresses, artifacts, getting, imports
 from pyexp.pipeline.bringing import How, Tracked
 from pyexp.pipeline.listing import Listed
+from pyexp.pipeline.load import path_from
 from pyexp.project import Project
 
 # -- import, import-url, update --------------------------------------------------------------------------------------
@@ -72,9 +73,8 @@ def _import(args: Namespace, console: Console) -> int:
 
 
 def _told(where: Opened, made: Tracked, console: Console) -> None:
-    console.info(f"Imported: {printable(made.file)}")
-    if where.project.git is not None:
-        hint_git(console, made.for_git, where.cwd)
+    console.info(f"Imported: {printable(path_from(made.file, where.cwd))}")
+    track(where, console, made.for_git)
 
 
 def add_import_url(parser: ArgumentParser) -> None:
@@ -132,13 +132,11 @@ def _update(args: Namespace, console: Console) -> int:
             how=_how(args),
             on_event=console.event,
         )
-        in_git = where.project.git is not None
         changed = [one.file for one in done if one.changed]
         for one in done:
             if not one.changed:
-                console.info(f"'{printable(one.file)}' is up to date.")
-        if changed and in_git:
-            hint_git(console, changed, where.cwd)
+                console.info(f"'{printable(path_from(one.file, where.cwd))}' is up to date.")
+        track(where, console, changed)
     return 0
 
 

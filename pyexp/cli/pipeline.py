@@ -6,10 +6,10 @@ from argparse import ArgumentParser, Namespace
 
 from pyexp.cli import dagview
 from pyexp.cli.console import Console
-from pyexp.cli.data import hint_git
 from pyexp.cli.opening import Opened, opened
 from pyexp.cli.repro_options import add_repro_options, repro_options
 from pyexp.cli.shared_options import positive
+from pyexp.cli.tracking import track
 from pyexp.errors import PyexpError, UsageError
 from pyexp.formats import dvcyaml
 from pyexp.model import OutSpec, ParamSpec, StageSpec
@@ -35,12 +35,9 @@ def _repro(args: Namespace, console: Console) -> int:
         )
         console.cwd = where.cwd
         result = repro.repro(where.project, options, on_event=console.event)
-        in_git = where.project.git is not None
-    written = list(dict.fromkeys(result.written))
-    if not result.changed and not written:
-        console.info("Data and pipelines are up to date.")
-    elif written and in_git:
-        hint_git(console, written, where.cwd)
+        if not result.changed and not result.written:
+            console.info("Data and pipelines are up to date.")
+        track(where, console, result.written)
     return 0
 
 
@@ -100,11 +97,12 @@ def _stage_add(args: Namespace, console: Console) -> int:
         with project.lock(console.event):
             project.write_text(file, dvcyaml.add_stage(project.read_text(file), file, spec, force=args.force))
         console.info(f"{'Modified' if known else 'Added'} stage '{args.name}' in '{PIPELINE_FILE}'")
+        written = [file, *hidden]
         if args.run_now:
             console.cwd = where.cwd
-            repro.repro(project, repro.Options(targets=(args.name,), cwd=where.cwd), on_event=console.event)
-        elif project.git is not None:
-            hint_git(console, [file, *dict.fromkeys(hidden)], where.cwd)
+            options = repro.Options(targets=(args.name,), cwd=where.cwd)
+            written += repro.repro(project, options, on_event=console.event).written
+        track(where, console, written)
     return 0
 
 
@@ -262,8 +260,7 @@ def _set_frozen(args: Namespace, console: Console, frozen: bool) -> int:
                     text = where.project.read_text(spec.file) or ""
                     name = spec.name.partition("@")[0]
                     where.project.write_text(spec.file, dvcyaml.set_flag(text, spec.file, name, "frozen", frozen))
-        if where.project.git is not None:
-            hint_git(console, list(files), where.cwd)
+        track(where, console, files)
     return 0
 
 

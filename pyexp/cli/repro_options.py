@@ -34,11 +34,16 @@ def add_repro_options(parser: ArgumentParser) -> None:
 def repro_options(where: Opened, args: Namespace, **more: Any) -> repro.Options:
     """The options as the pipeline takes them."""
     confirm = None
-    if args.interactive:
+    # Elsewhere, or later, there is nobody to ask.
+    here = not (getattr(args, "queue", False) or getattr(args, "temp", False) or args.dry)
+    if args.interactive or (here and where.project.config.get_bool("core.interactive")):
 
         def confirm(stage: str) -> bool:
             name = seen_from(stage, where.cwd)
-            answer = input(f"Going to reproduce stage '{name}'. Are you sure you want to continue? [y/n] ")
+            try:
+                answer = input(f"Going to reproduce stage '{name}'. Are you sure you want to continue? [y/n] ")
+            except EOFError:
+                return False
             return answer.strip().lower() in ("y", "yes")
 
     return repro.Options(

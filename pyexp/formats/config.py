@@ -54,12 +54,12 @@ _REMOTE = {
 
 SCHEMA: dict[str, dict[str, str]] = {
     "core": {
-        **_of(_TEXT, "remote site_cache_dir machine fsync studio_token"),
+        **_of(_TEXT, "remote site_cache_dir machine"),
         **_of(_BOOL, "interactive analytics hardlink_lock no_scm autostage experiments check_update"),
         **_of(_INT, "checksum_jobs"),
     },
     "cache": {
-        **_of(_TEXT, "dir local s3 gs hdfs webhdfs ssh azure size_limit"),
+        **_of(_TEXT, "dir local s3 gs hdfs webhdfs ssh azure"),
         **_of(_SHARED, "shared"),
         **_of(_LINKS, "type"),
         **_of(_BOOL, "protected slow_link_warning verify"),
@@ -82,12 +82,7 @@ SCHEMA: dict[str, dict[str, str]] = {
     "hydra": {**_of(_TEXT, "config_dir config_module config_name plugins_path"), **_of(_BOOL, "enabled")},
     "studio": {**_of(_TEXT, "token url repo_url"), **_of(_BOOL, "offline")},
     "db": _of(_TEXT, "url username password"),
-    "gc": {**_of(_TEXT, "grace"), **_of(_INT, "grace_seconds"), **_of(_BOOL, "auto")},
-    "pyexp": {
-        **_of(_TEXT, "hash fsync grace executor env python temp_dir progress pager"),
-        **_of(_INT, "jobs queue_jobs timeout kill_grace"),
-        **_of(_BOOL, "verify owner_check"),
-    },
+    "gc": _of(_INT, "grace_seconds"),
 }
 # Sections whose options are not ours to know: everything is let through.
 _OPEN = frozenset({"feature"})

@@ -308,7 +308,10 @@ def _narrowed(side: Side, inside: Callable[[str], bool]) -> Side:
 
 @dataclass(frozen=True)
 class Diff:
-    """What differs between two commits, or a commit and the workspace; ``not_in_cache`` is None between commits."""
+    """What differs between two commits, or a commit and the workspace.
+
+    ``not_in_cache`` is what the commit has and the cache lacks, as DVC has it; None between commits.
+    """
 
     changes: Changes
     not_in_cache: Sequence[tuple[str, Item]] | None = None
@@ -333,8 +336,9 @@ def diff(
     pipeline = open_workspace(project) if new is None else at_commit(project, new)
     now = records(pipeline)
     after = sides.present(now) if new is None else sides.recorded(now, unmade=True)
-    before = sides.recorded(records(at_commit(project, old)) if old is not None else {}, unmade=True)
-    missing = sides.not_cached(now) if new is None else None
+    then = records(at_commit(project, old)) if old is not None else {}
+    before = sides.recorded(then, unmade=True)
+    missing = sides.not_cached(then) if new is None else None
     if targets:
         inside = _selector(pipeline, targets, cwd, (before, after))
         before, after = _narrowed(before, inside), _narrowed(after, inside)

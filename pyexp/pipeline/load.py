@@ -63,6 +63,12 @@ def lock_path(stage_file: str) -> str:
     return posixpath.join(posixpath.dirname(stage_file), LOCK_FILE)
 
 
+def file_of(address: str) -> str:
+    """The file that defines a stage: a dvc.yaml, or a .dvc file."""
+    file, colon, _ = address.rpartition(":")
+    return file if colon else address if address.endswith(".dvc") else PIPELINE_FILE
+
+
 class WorkspaceReader:
     """Reads the files as they are in the work tree."""
 
@@ -271,20 +277,18 @@ def resolve(pipeline: Pipeline, target: str, cwd: str = "", *, outs: bool = True
 
 def seen_from(address: str, cwd: str) -> str:
     """A stage's address as ``resolve`` takes it in the directory ``cwd``: what is shown to somebody who works there."""
-    file, colon, name = address.rpartition(":")
-    if not colon and not address.endswith(".dvc"):
-        file, name = PIPELINE_FILE, address
-    elif not colon:
-        return path_from(address, cwd)
-    file = path_from(file, cwd)
+    file = path_from(file_of(address), cwd)
+    if file.endswith(".dvc"):
+        return file
+    name = address.rpartition(":")[2]
     return name if file == PIPELINE_FILE else f"{file}:{name}"
 
 
 def path_from(relpath: str, cwd: str) -> str:
-    """A path relative to the directory ``cwd``; unchanged when absolute or a URL."""
-    if posixpath.isabs(relpath) or "://" in relpath:
+    """A path relative to the directory ``cwd``; unchanged when absolute or a URL, or when that is the root."""
+    if not cwd or posixpath.isabs(relpath) or "://" in relpath:
         return relpath
-    return posixpath.relpath(relpath, cwd or ".")
+    return posixpath.relpath(relpath, cwd) + ("/" if relpath.endswith("/") else "")
 
 
 def _join(cwd: str, path: str) -> str:

@@ -62,6 +62,7 @@ class Workspace:
             ignore=self.project.ignored_below(relpath),
             store=self.project.store(algo) if keep else None,
             litter=self.project.litter,
+            jobs=self.project.config.get_int("core.checksum_jobs") or None,
             on_event=self._on_event,
         )
 

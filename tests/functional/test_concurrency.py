@@ -75,7 +75,8 @@ def verify(space: Space) -> None:
     if shutil.which("git"):
         done = subprocess.run(["git", "fsck", "--strict"], cwd=space.root, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    for words in (["exp", "show", "--json"], ["queue", "status"], ["checkout"], ["repro"], ["exp", "run", "--run-all"]):
+    # repro first: checkout rightly refuses to overwrite what the command of a killed run has written.
+    for words in (["exp", "show", "--json"], ["queue", "status"], ["repro"], ["checkout"], ["exp", "run", "--run-all"]):
         done = space.cli(*words)
         assert done.returncode == 0 or "no experiments in the queue" in done.stderr.lower(), (words, done.stderr)
     assert not [path for path in facts.litter(space.root.parent) if "tmp_obj_" not in path]  # those are git's to remove

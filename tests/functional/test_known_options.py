@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 
 
 def test_a_directory_of_metrics(space) -> None:
@@ -72,3 +74,57 @@ def test_a_dep_that_became_executable_is_recorded_as_such_when_its_stage_runs(sp
     assert space.cli("repro").stdout.count("didn't change") == 2 and "isexec" not in space.read("dvc.lock")
     assert space.cli("repro", "-f", "-s", "copy").returncode == 0
     assert space.read("dvc.lock").count("isexec: true") == 1
+
+
+def test_what_is_written_is_staged_where_that_is_wanted(space) -> None:
+    def staged() -> list[str]:
+        return space.cli("git", "status", "--short").stdout.splitlines()
+
+    assert space.cli("repro").returncode == 0
+    space.commit("all")
+    assert space.cli("config", "--local", "core.autostage", "true").returncode == 0
+    space.put("more.bin", "more\n")
+    done = space.cli("add", "more.bin")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert staged() == ["A  .gitignore", "A  more.bin.dvc"] or staged() == ["M  .gitignore", "A  more.bin.dvc"]
+    # A record that git never had goes away with its name, and nothing is said of it.
+    space.cli("git", "rm", "--cached", "more.bin.dvc")
+    done = space.cli("move", "more.bin", "other.bin")
+    assert done.returncode == 0, done.stderr
+    assert "A  other.bin.dvc" in staged() and not [line for line in staged() if "more.bin" in line]
+    space.put("params.yaml", "lr: 0.75\ntrain:\n  epochs: 3\n")
+    assert space.cli("repro").returncode == 0
+    assert "M  dvc.lock" in staged() and " M params.yaml" in staged()
+    assert space.cli("freeze", "train").returncode == 0
+    assert "M  dvc.yaml" in staged()
+    space.put("other.bin", "changed\n")
+    assert space.cli("commit", "-f", "other.bin").returncode == 0
+    assert "A  other.bin.dvc" in staged()
+
+
+def test_interactive_asks_before_each_stage(space) -> None:
+    def answered(answers: str, *words: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "pyexp", *words]
+        return subprocess.run(argv, cwd=space.root, input=answers, capture_output=True, text=True, timeout=100)
+
+    done = answered("y\nn\n", "repro", "--interactive")
+    assert done.returncode == 1 and "stage 'train' was declined" in done.stderr
+    assert (space.root / "data.txt").exists() and not (space.root / "model.txt").exists()
+    assert space.cli("config", "core.interactive", "true").returncode == 0
+    done = answered("", "repro")
+    assert done.returncode == 1 and "stage 'train' was declined" in done.stderr
+    # Nobody is asked by a run that is made elsewhere, or later.
+    for words in (["repro", "--dry"], ["exp", "run", "--queue"], ["exp", "run", "--temp"]):
+        done = answered("", *words)
+        assert done.returncode == 0 and "Going to" not in done.stdout, done.stderr
+    done = answered("y\n", "repro")
+    assert done.returncode == 0 and (space.root / "model.txt").exists()
+
+
+def test_the_number_of_threads_that_hash(space) -> None:
+    for number, code in (("1", 0), ("3", 0), ("many", 2)):
+        assert space.cli("config", "core.checksum_jobs", number).returncode == code
+    for position in range(5):
+        space.put(f"big/{position}", str(position) * 2_000_000)
+    assert space.cli("add", "big").returncode == 0
+    assert space.cli("status").stdout.count("big") == 0

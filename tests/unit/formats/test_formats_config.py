@@ -47,7 +47,7 @@ def test_what_is_written_is_what_dvc_writes() -> None:
             {"cache": {"type": "copy, symlink"}, "exp": {"auto_push": "on"}},
         ),
         ("[core]\nremote = \n", {"core": {"remote": ""}}),
-        ("[pyexp]\nhash = sha256\njobs = 3\n", {"pyexp": {"hash": "sha256", "jobs": "3"}}),
+        ("[gc]\ngrace_seconds = 3\n", {"gc": {"grace_seconds": "3"}}),
         ("[feature]\nanything = 1\n", {"feature": {"anything": "1"}}),
     ],
 )
