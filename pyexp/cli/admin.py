@@ -7,9 +7,10 @@ from argparse import ArgumentParser, Namespace
 
 from pyexp import __version__, durable, newproject
 from pyexp.cli.console import Console
-from pyexp.cli.opening import opened, user_config_paths
+from pyexp.cli.opening import opened, user_config, user_config_paths
 from pyexp.errors import NotAProject, UsageError, discreet
 from pyexp.formats import config as config_format
+from pyexp.formats.config import Config
 from pyexp.project import HASHES
 
 
@@ -40,7 +41,7 @@ def add_config(parser: ArgumentParser) -> None:
     parser.add_argument("value", nargs="?", help="its new value (default: print the value)")
     parser.add_argument("-u", "--unset", action="store_true", help="remove the option")
     parser.add_argument("-l", "--list", action="store_true", help="print all that is set")
-    parser.add_argument("--show-origin", action="store_true", help="say which level a value is from")
+    parser.add_argument("--show-origin", action="store_true", help="say which file a value is from")
     level = parser.add_mutually_exclusive_group()
     for name in ("system", "global", "project", "local"):
         level.add_argument(f"--{name}", dest="level", action="store_const", const=name, help=f"the {name} level")
@@ -56,24 +57,39 @@ def _config(args: Namespace, console: Console) -> int:
         return _set(args)
     if args.name:
         config_format.check_option(args.name)
-    if args.level in ("system", "global"):
-        text = _text(user_config_paths()[args.level])
-        shown = config_format.Config({args.level: config_format.parse(text, f"{args.level} config")})
-    else:
-        with opened(args) as where:
-            shown = where.project.config
+    shown, files = _read(args)
     level = {"project": "repo"}.get(args.level or "", args.level)
     for option, value in shown.items():
-        if (args.name in (None, option)) and (level is None or shown.origin(option) == level):
-            origin = f"{_shown_level(shown.origin(option))}\t" if args.show_origin else ""
-            secret = not args.name and config_format.is_secret(option)
-            value = "(hidden)" if secret else value if args.name else discreet(value)
-            console.out(f"{origin}{value}" if args.name else f"{origin}{option}={value}")
+        source = shown.origin(option)
+        if args.name not in (None, option) or source is None or level not in (None, source):
+            continue
+        file, shown_file = files[source]
+        if config_format.is_path(option) and "://" not in value:
+            value = os.path.normpath(os.path.join(os.path.dirname(file), os.path.expanduser(value)))
+        secret = not args.name and config_format.is_secret(option)
+        value = "(hidden)" if secret else value if args.name else discreet(value)
+        origin = f"{shown_file}\t" if args.show_origin else ""
+        console.out(f"{origin}{value}" if args.name else f"{origin}{option}={value}")
     return 0
 
 
-def _shown_level(level: str | None) -> str:
-    return {"repo": "project", None: ""}.get(level, level or "")
+def _read(args: Namespace) -> tuple[Config, dict[str, tuple[str, str]]]:
+    """What is set, and each level's file, as a path and as it is shown; outside a project there are the user's levels."""
+    files = {level: (path, path) for level, path in user_config_paths().items()}
+    if args.level in files:
+        text = _text(files[args.level][0])
+        return Config({args.level: config_format.parse(text, f"{args.level} config")}), files
+    try:
+        with opened(args) as where:
+            for level, name in (("repo", "config"), ("local", "config.local")):
+                files[level] = str(where.project.control / name), f"{where.project.kind.control}/{name}"
+            return where.project.config, files
+    except NotAProject:
+        if args.level is not None:
+            raise
+        return Config(
+            {level: config_format.parse(text, f"{level} config") for level, text in user_config().items()}
+        ), files
 
 
 def _text(path: str) -> str:

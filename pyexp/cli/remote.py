@@ -14,12 +14,6 @@ from pyexp.errors import NotAProject, UsageError, discreet
 from pyexp.formats import config as config_format
 
 # Options whose values are paths: kept relative to the configuration's directory, as DVC does.
-_PATHS = frozenset(
-    {
-        *("url", "keyfile", "cert_path", "key_path", "credentialpath", "configpath"),
-        *("gdrive_user_credentials_file", "gdrive_service_account_json_file_path"),
-    }
-)
 
 
 def _add_level(parser: ArgumentParser) -> None:
@@ -152,7 +146,7 @@ def _modify(args: Namespace, console: Console) -> int:
         raise UsageError(f"there is no remote '{args.name}'", hint=f"known: {', '.join(sorted(remotes)) or 'none'}")
     name = f"remote.{args.name}.{args.option}"
     value = args.value
-    if value is not None and args.option in _PATHS:
+    if value is not None and config_format.is_path(name):
         value = _stored(args, value)
     if value is not None and (config_format.is_secret(name) or discreet(value) != value):
         _warn_secret(args, console, f"'{args.option}'")

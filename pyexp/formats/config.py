@@ -89,6 +89,12 @@ _OPEN = frozenset({"feature"})
 
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
+_PATHS = frozenset(
+    (
+        *("url", "keyfile", "cert_path", "key_path", "credentialpath", "configpath"),
+        *("gdrive_user_credentials_file", "gdrive_service_account_json_file_path"),
+    )
+)
 _SECRET = re.compile(r"password|passphrase|secret|token|key|credential|connection_string|header|sas_", re.IGNORECASE)
 
 _HEADER = re.compile(r"\s*\[(?P<name>[^\[].*?)\]\s*(?:#.*)?\Z")
@@ -222,6 +228,12 @@ def _problem(section: str, key: str, value: str) -> str | None:
     if "|" in wanted and value.lower() not in wanted.split("|"):
         return f"'{key}' wants {wanted.replace('|', ' or ')}, not {value!r}"
     return None
+
+
+def is_path(option: str) -> bool:
+    """Whether a relative value is a path, seen from the directory of the file that it is written in."""
+    section, _, key = option.rpartition(".")
+    return key in _PATHS if section.startswith("remote.") else option == "cache.dir"
 
 
 def is_secret(option: str) -> bool:

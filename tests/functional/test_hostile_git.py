@@ -143,7 +143,7 @@ def test_what_the_projects_configuration_names_is_not_run(stranger: Stranger, ca
         "[core]\n    remote = r",
         f'["remote \\"r\\""]\n    url = http://127.0.0.1:9/x\n    bearer_token_command = "{canary}"',
         f'["remote \\"s\\""]\n    url = ssh://127.0.0.1:9/x\n    proxy_to = "{canary}"\n    keyfile = "|{canary}"',
-        f'[pyexp]\n    python = "{canary}"\n    pager = "{canary}"\n    executor = "os:system"\n    env = "{canary}"',
+        f'[exp]\n    git_remote = "{canary}"\n    auto_push = true\n    pass_env = "PATH,{canary}"\n    copy_paths = /etc',
         f'[hydra]\n    enabled = true\n    config_module = "{canary}"\n    plugins_path = .',
     ]
     stranger.space.put(f"{stranger.control.name}/config", "\n".join(lines) + "\n")

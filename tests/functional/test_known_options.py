@@ -128,3 +128,30 @@ def test_the_number_of_threads_that_hash(space) -> None:
         space.put(f"big/{position}", str(position) * 2_000_000)
     assert space.cli("add", "big").returncode == 0
     assert space.cli("status").stdout.count("big") == 0
+
+
+def test_what_the_configuration_says(space, tmp_path, monkeypatch) -> None:
+    """Paths are where they lead to, as DVC prints them; outside a project the user's own levels are left."""
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "global"))
+    control = next(name for name in (".pyexp", ".dvc") if (space.root / name).is_dir())
+    for words in (
+        ["remote", "add", "there", "../there"],
+        ["remote", "add", "bucket", "s3://bucket/x"],
+        ["config", "--local", "cache.dir", "../cache"],
+        ["config", "--global", "core.remote", "there"],
+    ):
+        assert space.cli(*words).returncode == 0, words
+    there = str(tmp_path / "there")
+    assert space.cli("config", "remote.there.url").stdout == f"{there}\n"
+    cache = os.path.normpath(space.root / control / "../cache")
+    said = space.cli("config", "--list", "--show-origin").stdout.splitlines()
+    assert f"{control}/config\tremote.there.url={there}" in said
+    assert f"{control}/config\tremote.bucket.url=s3://bucket/x" in said
+    assert f"{control}/config.local\tcache.dir={cache}" in said
+    assert f"{tmp_path}/global/config\tcore.remote=there" in said
+    done = subprocess.run([sys.executable, "-m", "pyexp", "config", "core.remote"], cwd=tmp_path, capture_output=True)
+    assert done.stdout == b"there\n"
+    done = subprocess.run(
+        [sys.executable, "-m", "pyexp", "config", "--local", "core.remote"], cwd=tmp_path, capture_output=True
+    )
+    assert done.returncode == 1 and b"in no pyexp or DVC project" in done.stderr
