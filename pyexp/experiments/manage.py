@@ -217,6 +217,7 @@ def save(
     project.statcache.save()
     files = capture.files_for_git(project, wanted) + [project.prefix + path for path in include]
     tree = snapshot.workspace_tree(repo, include=files).tree
+    run.warn_untracked(repo, on_event, files)
     sha = run.commit(repo, tree, baseline, message, result.locks, pipeline)
     return run.publish(repo, run.Outcome(chosen, sha, baseline, result), force=force)
 

@@ -320,11 +320,14 @@ def _restore_persistent(copy: Project, pipeline: Pipeline) -> None:
             workspace.restore(relpath, entry, force=True)
 
 
-def warn_untracked(repo: Repo, on_event: OnEvent) -> None:
-    """Tells which files an experiment away from the workspace will not have."""
-    from pyexp.git.worktree import Files  # the walk: only runs beside the workspace pay for it
+def warn_untracked(repo: Repo, on_event: OnEvent, included: Sequence[str] = ()) -> None:
+    """Tells which files an experiment does not have that git does not track; those at or below ``included`` it has."""
+    from pyexp.git.difftext import under  # the walk: only who needs it pays for it
+    from pyexp.git.worktree import Files
 
-    untracked = Files(repo).untracked(collapse=True)
+    untracked = Files(repo).untracked(collapse=not included)
+    if included:
+        untracked = [path for path in untracked if not under(included, path)]
     if untracked:
         shown = ", ".join(untracked[:5]) + (", …" if len(untracked) > 5 else "")
         on_event(Note(f"untracked files are not part of the experiment: {shown}", "warning"))

@@ -288,6 +288,21 @@ def test_rename_remove_and_save(space) -> None:
     assert space.experiments() == {}
 
 
+def test_save_says_what_it_leaves_out(space) -> None:
+    assert space.cli("repro").returncode == 0
+    done = space.cli("exp", "save", "-n", "all")
+    assert (done.returncode, done.stderr) == (0, ""), "what pyexp writes itself is in it"
+    assert space.file_at(space.experiments()["all"], "dvc.lock")
+    space.put("notes/a.txt", "a\n")
+    space.put("notes/b.txt", "b\n")
+    done = space.cli("exp", "save", "-n", "some", "-I", "notes/a.txt")
+    assert done.returncode == 0 and "not part of the experiment: notes/b.txt" in done.stderr
+    assert space.file_at(space.experiments()["some"], "notes/a.txt") == "a\n"
+    assert space.file_at(space.experiments()["some"], "notes/b.txt") is None
+    done = space.cli("exp", "save", "-n", "whole", "-I", "notes")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_gc_keeps_what_is_queued(space) -> None:
     from pyexp.experiments.manage import CacheScope
 
