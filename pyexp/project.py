@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import stat
 from _thread import get_ident
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 HASHES = ("xxh128", "sha256", "md5")
 DEFAULT_LINKS = "reflink,copy"
+# The mark of a living run: its process and six random bytes.
+_MARK = re.compile(r"[0-9]+-[0-9a-f]{12}")
 
 
 class CacheModes(NamedTuple):
@@ -378,6 +382,14 @@ class Project:
         """This project as it stands in a temporary workspace whose git tree starts at ``root``."""
         return Project(root / self.prefix, self.kind, main=self.home, statcache=statcache)
 
+    @property
+    def marks(self) -> Path:
+        """Where living runs leave their marks; refused when it is a link, for what is dead there is deleted."""
+        path = self.cache_dir / "live"
+        if path.is_symlink():
+            raise PyexpError(f"{path} is a symbolic link", hint="remove it: pyexp keeps its own state there")
+        return path
+
     @contextmanager
     def live(self) -> Iterator[None]:
         """Marks the block as one that stores objects before anything names them.
@@ -385,7 +397,7 @@ class Project:
         gc keeps every object younger than the oldest living mark, so what a run has stored is not swept away
         before the run could record it. The mark dies with its process.
         """
-        directory = self.cache_dir / "live"
+        directory = self.marks
         durable.make_directories(directory, self.cache_modes.directory)
         if self.shares_cache:
             owners.mark(self.cache_dir, self.home.root, self.cache_modes.directory)
@@ -409,15 +421,19 @@ class Project:
 
 def oldest_live(project: Project) -> float | None:
     """When the oldest living run that may still be storing objects began (seconds since the epoch), or None."""
-    directory = project.cache_dir / "live"
+    directory = project.marks
     oldest: float | None = None
     if not directory.is_dir():
         return None
     for path in directory.iterdir():
         try:
-            began = path.stat().st_mtime
+            status = path.lstat()
         except FileNotFoundError:
             continue
+        # The directory may be anybody's, where a stranger's configuration names the cache: only our marks are ours.
+        if not _MARK.fullmatch(path.name) or not stat.S_ISREG(status.st_mode):
+            continue
+        began = status.st_mtime
         if mutex.is_locked(path):
             oldest = began if oldest is None else min(oldest, began)
         else:

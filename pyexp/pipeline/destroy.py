@@ -7,8 +7,10 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pyexp import owners
 from pyexp import project as projects
 from pyexp.errors import PyexpError
+from pyexp.objects.actions import some
 from pyexp.pipeline import record
 from pyexp.pipeline.load import WorkspaceReader, load, lock_path, parsing_options
 from pyexp.pipeline.workspace import Workspace
@@ -31,6 +33,7 @@ def destroy(project: Project) -> list[str]:
         raise PyexpError(
             "something is running in this project", hint="wait for it, or stop it: pyexp queue stop --kill"
         )
+    _refuse_shared(project)
     reader = WorkspaceReader(project)
     pipeline = load(reader, parsing=parsing_options(project), lenient=True)
     workspace = Workspace(project)
@@ -44,6 +47,17 @@ def destroy(project: Project) -> list[str]:
     project.statcache.save()
     _remove_control(str(project.control))
     return removed
+
+
+def _refuse_shared(project: Project) -> None:
+    """Raises PyexpError when other projects store into the cache that would go."""
+    cache = project.control / "cache"
+    others = [root for root in owners.marked(cache) if root != os.path.realpath(project.root)]
+    if others:
+        raise PyexpError(
+            f"the cache {cache} is also that of {some(others)}",
+            hint=f"give them a cache of their own (pyexp cache dir) and remove their marks in {cache}/owners",
+        )
 
 
 def _unlinked(path: str) -> bool:
