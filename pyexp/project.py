@@ -257,6 +257,24 @@ class Project:
             )
         return path
 
+    @contextmanager
+    def entered(self, relpath: str, *, follow: bool = False, make: bool = False) -> Iterator[tuple[int | None, str]]:
+        """``inside``, as the open directory of what is to be changed and the name it has there.
+
+        Whatever its directories are swapped for meanwhile, that one is changed. ``make`` makes what is missing on the
+        way. Raises UnsafeCheckout for a link that was not there just before, FileNotFoundError without ``make``.
+        """
+        from pyexp.objects.places import Places  # seam: only what writes pays for it
+
+        path = self.inside(relpath, follow=follow)
+        path = os.path.realpath(path) if follow else path
+        places = Places(str(self.root), path)
+        try:
+            place = places.get("", make=make)
+            yield place.fd, place.prefix + os.path.basename(path)
+        finally:
+            places.close()
+
     def relpath(self, path: str | os.PathLike[str], cwd: str | os.PathLike[str] | None = None) -> str:
         """A path as a posix relpath under the root; ``cwd`` is what a relative one starts from (default: the root).
 
@@ -303,10 +321,18 @@ class Project:
         path = self.path(relpath)
         if durable.read_file(path) == raw:
             return False
-        self.inside(relpath, follow=True)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        durable.write_file(path, raw)
+        with self.entered(relpath, follow=True, make=True) as (dir_fd, name):
+            try:
+                durable.write_file(name, raw, dir_fd=dir_fd)
+            except OSError as error:
+                error.filename = path
+                raise
         return True
+
+    def unlink(self, relpath: str) -> None:
+        """Removes a project file, or a link that is there; raises FileNotFoundError when there is none."""
+        with self.entered(relpath) as (dir_fd, name):
+            os.unlink(name, dir_fd=dir_fd)
 
     @cached_property
     def ignore(self) -> Ignore:
