@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from functional.conftest import Space
+from functional.conftest import Space, on_a_terminal
 from functional.stranger import Stranger
 
 from pyexp.experiments.taskqueue import Queue
@@ -145,3 +145,18 @@ def test_passed_variables_are_not_readable_to_others(stranger: Stranger) -> None
     stranger.run("exp", "run", "--queue", "-n", "q", env={"A_TOKEN": "s3cretW0rd"}, umask=0)
     (record,) = (stranger.scratch / "queue/queued").iterdir()
     assert b"s3cretW0rd" in record.read_bytes() and record.stat().st_mode & 0o077 == 0
+
+
+def test_a_table_of_values_that_play_with_the_terminal(space: Space) -> None:
+    """Keys are heads of columns: in markdown they end no cell, and CSV, which is kept as it is for files, is inert here."""
+    space.put("params.yaml", 'lr: "\\e]0;owned\\a\\u202etxt"\n"a|b": 1\n')
+    space.put("dvc.yaml", "params:\n- params.yaml\n")
+    space.commit("odd")
+    head, rule, *rows = space.cli("exp", "show", "--md").stdout.splitlines()
+    assert "a\\|b" in head
+    cells = [len(line.replace("\\|", "").strip("|").split("|")) for line in (head, rule, *filter(None, rows))]
+    assert len(set(cells)) == 1, cells
+    assert "\x1b]0;owned\x07\u202etxt" in space.cli("exp", "show", "--csv").stdout
+    code, seen = on_a_terminal(space, ["exp", "show", "--csv"], ())
+    assert code == 0 and "owned" in seen
+    assert not {"\x1b", "\x07", "\u202e"} & set(seen), seen
