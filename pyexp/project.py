@@ -105,6 +105,14 @@ class Project:
     def __repr__(self) -> str:
         return f"Project({str(self.root)!r}, {self.kind.name})"
 
+    def require_here(self) -> None:
+        """Raises NotAProject when the project was deleted or moved since it was opened.
+
+        For programs that keep it open: nothing is made anew where it was, and git is not looked for above.
+        """
+        if not self.control.is_dir():
+            raise NotAProject(f"{self.home.root} is no project any more", hint="open it where it is now: pyexp.find")
+
     @property
     def home(self) -> Project:
         """The project whose control directory is used: itself, or the one a temporary workspace belongs to."""
@@ -436,9 +444,10 @@ class Project:
 
     def close(self) -> None:
         """Saves what was learnt about files and closes the git repository."""
-        if "statcache" in self.__dict__:
+        is_here = self.control.is_dir()
+        if "statcache" in self.__dict__ and is_here:
             self.statcache.save()
-        if "documents" in self.__dict__:
+        if "documents" in self.__dict__ and is_here:
             with suppress(OSError):  # a project that may only be read is read again
                 self.documents.save()
         if self.main is None and self.__dict__.get("git") is not None:

@@ -502,3 +502,17 @@ def test_gc_of_a_cache_that_is_another_projects_own(make: Callable[..., Space], 
     refused = host.cli("destroy", "-f")
     assert refused.returncode == 1 and "guest" in refused.stderr and "owners" in refused.stderr
     assert (host.root / "data.dvc").exists()
+
+
+def test_a_name_that_is_no_text_cannot_be_tracked(space: Space) -> None:
+    """A ``.dvc`` file is UTF-8; inside of a directory such a name is one of the manifest's."""
+    name = os.fsdecode(b"f\xe9.txt")
+    space.put("data/" + name, "1\n")
+    (space.root / name).write_text("1\n")
+    refused = space.cli("add", name)
+    assert refused.returncode == 1 and "UTF-8" in refused.stderr and "rename it" in refused.stderr
+    assert not list(space.root.glob("*.txt.dvc"))
+    assert space.cli("add", "data").returncode == 0
+    (space.root / "data" / name).unlink()
+    assert space.cli("checkout", "data.dvc").returncode == 0
+    assert (space.root / "data" / name).read_text() == "1\n"
