@@ -1,5 +1,6 @@
 """A stranger's repository: names that would play with the terminal, a queue that leads elsewhere."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from functional.conftest import Space, on_a_terminal
 from functional.stranger import Stranger
 
+from pyexp.experiments.collect import ROWS_VERSION
 from pyexp.experiments.taskqueue import Queue
 from pyexp.git import repo
 
@@ -160,3 +162,60 @@ def test_a_table_of_values_that_play_with_the_terminal(space: Space) -> None:
     code, seen = on_a_terminal(space, ["exp", "show", "--csv"], ())
     assert code == 0 and "owned" in seen
     assert not {"\x1b", "\x07", "\u202e"} & set(seen), seen
+
+
+# A record of each cache, in which one thing is replaced by something of another kind.
+ODD = (None, 7, "text", b"bytes", [], {"a": 1}, [None, None], msgpack.ExtType(5, b"x"), msgpack.Timestamp(1, 1))
+ROW: dict[str, Any] = {
+    "rev": "",
+    "timestamp": 1,
+    "params": {},
+    "metrics": {},
+    "deps": {"raw.txt": {"hash": "0", "size": 1, "nfiles": None}},
+    "outs": {},
+    "errors": {},
+    "dep_params": {},
+    "metric_files": [],
+    "error": None,
+}
+
+
+def _checked(body: bytes) -> bytes:
+    return zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def _odd_caches(stranger: Stranger) -> Iterator[tuple[str, bytes]]:
+    """Names of files in the scratch directory, and bytes with a sound checksum that are no such thing."""
+    with repo.discover(stranger.root) as found:
+        head = found.resolve("HEAD")
+    folder = f"{stranger.algo}:{stranger.root}"
+    for odd in ODD:
+        for packed in ({folder: odd}, {folder: (1, odd)}, {folder: (odd, b"\x80")}, odd):
+            yield "statcache", _checked(msgpack.packb([1, packed]))
+        for rows in ({"raw.txt": odd}, odd):
+            yield "statcache", _checked(msgpack.packb([1, {folder: (1, msgpack.packb(rows))}]))
+        for known in ({"dvc.yaml": odd}, {"dvc.yaml": (odd, b"")}, {"dvc.yaml": (b"", odd)}, odd):
+            yield "documents", _checked(msgpack.packb([1, known]))
+        for key in ROW:
+            packed_row = msgpack.packb({**ROW, "rev": head, key: odd})
+            yield "rows", msgpack.packb((ROWS_VERSION, zlib.crc32(packed_row), packed_row))
+        for deps in ({"raw.txt": odd}, {"raw.txt": {"hash": odd}}):
+            packed_row = msgpack.packb({**ROW, "rev": head, "deps": deps})
+            yield "rows", msgpack.packb((ROWS_VERSION, zlib.crc32(packed_row), packed_row))
+    # A head that promises more than there is, and more in each other than anybody means.
+    yield "rows", b"\xdd\x00\x98\x96\x80"
+    yield "statcache", _checked(b"\x92\x01\xdf\xff\xff\xff\xff")
+    for name in ("statcache", "documents"):
+        yield name, _checked(b"\x91" * 100_000 + b"\xc0")
+
+
+def test_caches_of_a_stranger_that_are_none(stranger: Stranger) -> None:
+    assert stranger.run("repro").code == 0
+    stranger.scratch.mkdir(parents=True, exist_ok=True)
+    commands = itertools.cycle(
+        ("status", "exp show --no-pager", "data status", "exp show --json", "repro", "exp show --csv")
+    )
+    for name, raw in _odd_caches(stranger):
+        for command in itertools.islice(commands, 3):
+            (stranger.scratch / name).write_bytes(raw)
+            stranger.run(*command.split())
