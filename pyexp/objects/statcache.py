@@ -43,6 +43,7 @@ SEEN_STEP_SECONDS = 86400
 _BY_FD = os.utime in os.supports_fd
 _row = struct.Struct("<QQqq").pack
 _MASK = (1 << 64) - 1
+_SIGN = 1 << 63
 # A status with a digest of 16 or 32 bytes.
 _ROW_BYTES = {48, 64}
 
@@ -58,7 +59,11 @@ def stamp(path: str, fd: int | None = None) -> None:
 
 def signature(st: os.stat_result) -> bytes:
     """The part of a file's status that changes when its bytes do."""
-    return _row(st.st_ino & _MASK, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+    try:
+        return _row(st.st_ino & _MASK, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+    except struct.error:  # a time before 1677 or after 2262: its last 64 bits
+        times = [(each & _MASK) - ((each & _SIGN) << 1) for each in (st.st_mtime_ns, st.st_ctime_ns)]
+        return _row(st.st_ino & _MASK, st.st_size, *times)
 
 
 class Directory:
@@ -83,6 +88,12 @@ class Directory:
 
     def get_all(self, statuses: Mapping[str, os.stat_result]) -> list[str | None]:
         """``get`` for many files, in their order."""
+        try:
+            return self._get_all(statuses)
+        except struct.error:  # as in signature()
+            return [self.get(name, status) for name, status in statuses.items()]
+
+    def _get_all(self, statuses: Mapping[str, os.stat_result]) -> list[str | None]:
         find = self.rows.get
         found: list[str | None] = []
         for name, st in statuses.items():
