@@ -143,22 +143,24 @@ def write_file(
     *,
     mode: int | None = None,
     sync: bool = True,
+    follow: bool = False,
     dir_fd: int | None = None,
 ) -> None:
     """Replaces the file at ``path`` by ``data`` in one step; keeps its permission bits unless ``mode`` is given.
 
-    A symlink at ``path`` is followed once, so that the file it points to is replaced and the link stays; it is not
-    where ``path`` is a name in an open directory, ``dir_fd``.
+    A symlink at ``path`` is replaced, for a stranger may have put it there; with ``follow`` it stays, and the file it
+    leads to is replaced: what users keep elsewhere. With ``dir_fd`` the path is a name in that open directory.
     ``sync=False`` is for state that may be lost (caches): the rename is still atomic.
     """
     target = os.fspath(path)
-    if dir_fd is None and os.path.islink(target):
+    if follow and os.path.islink(target):
         target = os.path.realpath(target)
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     directory = os.path.dirname(target) or "."
     if mode is None:
         with suppress(FileNotFoundError):
-            mode = stat.S_IMODE(os.stat(target, dir_fd=dir_fd).st_mode)
+            found = os.stat(target, dir_fd=dir_fd, follow_symlinks=False).st_mode
+            mode = stat.S_IMODE(found) if stat.S_ISREG(found) else None
     temporary = temporary_name(directory if dir_fd is None else "")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:

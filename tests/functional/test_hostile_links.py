@@ -306,3 +306,54 @@ def test_a_sound_object_of_somebody_elses_cache_is_not_set_aside(stranger: Stran
     for command in ("checkout", "status", "doctor", "doctor --fix", "push"):
         stranger.run(*command.split())
         assert outside_of(stranger) == before, command
+
+
+def _ref_of_nothing(full: Stranger) -> None:
+    ref = full.root / ".git/refs/exps/ab/cdef/broken"
+    ref.parent.mkdir(parents=True)
+    ref.write_text("1" * 40 + "\n")
+
+
+def _removed_task_with_a_log(full: Stranger) -> None:
+    assert full.run("exp", "run", "--queue", "-n", "waiting", "-S", "lr=0.9").code == 0
+    (task,) = (full.scratch / "queue/queued").iterdir()
+    (full.scratch / "logs").mkdir(exist_ok=True)
+    log = full.scratch / "logs" / f"{task.name.partition('-')[2]}.log"
+    log.write_text("said\n")
+    assert full.run("exp", "remove", "--queue").code == 0
+    log.write_text("here is where the link will be\n")
+
+
+# Where a file of ours is written, and the command that writes it.
+WRITTEN = {
+    "what is on a remote": ("{scratch}/remotes/*", "data status --not-in-remote", None),
+    "a result": ("{control}/cache/runs/**/*", "repro --force", None),
+    "a page": ("dvc_plots/index.html", "plots show", None),
+    "the page's own .gitignore": ("dvc_plots/.gitignore", "plots show", None),
+    "a log": ("{scratch}/logs/[0-9a-f]*.log", "exp undo", _removed_task_with_a_log),
+    "refs that were lost": ("{scratch}/lost+found/refs", "doctor --repair", _ref_of_nothing),
+}
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+@pytest.mark.parametrize("what", WRITTEN)
+def test_a_file_of_ours_that_is_a_link_is_not_written_through(full: Stranger, what: str, dangling: bool) -> None:
+    pattern, command, prepare = WRITTEN[what]
+    shown = pattern.format(scratch=full.scratch.relative_to(full.root), control=full.control.relative_to(full.root))
+    full.space.put("points.csv", "a,b\n1,2\n")
+    full.space.put("dvc.yaml", full.space.read("dvc.yaml") + "plots:\n- points.csv\n")
+    if prepare is None:
+        full.run(*command.split())
+    else:
+        prepare(full)
+    found = [path for path in full.root.glob(shown) if path.is_file()] or [full.root / shown]
+    for number, path in enumerate(found):
+        outside = full.base / f"outside/{number}"
+        if not dangling:
+            outside.write_text("precious\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(outside)
+    before = outside_of(full)
+    full.run(*command.split())
+    assert outside_of(full) == before
