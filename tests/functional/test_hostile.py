@@ -15,6 +15,8 @@ import pytest
 from functional.conftest import Space, on_a_terminal
 from functional.stranger import Stranger
 
+from pyexp.errors import ExperimentError
+from pyexp.experiments import detached
 from pyexp.experiments.collect import ROWS_VERSION
 from pyexp.experiments.taskqueue import Queue
 from pyexp.git import repo
@@ -219,3 +221,33 @@ def test_caches_of_a_stranger_that_are_none(stranger: Stranger) -> None:
         for command in itertools.islice(commands, 3):
             (stranger.scratch / name).write_bytes(raw)
             stranger.run(*command.split())
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "directory"])
+def test_a_log_that_is_none(stranger: Stranger, kind: str) -> None:
+    """A worker that cannot write it says so, without the traceback of a process that died."""
+    assert stranger.run("exp", "run", "--queue", "-n", "q", "-S", "lr=0.9").code == 0
+    (task,) = (stranger.scratch / "queue/queued").iterdir()
+    log = stranger.scratch / "logs" / f"{task.name.partition('-')[2]}.log"
+    log.parent.mkdir(exist_ok=True)
+    make = {"fifo": os.mkfifo, "directory": os.mkdir, "link": lambda path: path.symlink_to(stranger.base / "outside/x")}
+    make[kind](log)
+    before = stranger.around()
+    ran = stranger.run("exp", "run", "--run-all")
+    assert "a worker cannot go on" in ran.err and "its task is queued again" in ran.err
+    assert stranger.around() == before
+
+
+def test_a_task_that_nobody_ends_is_not_said_to_be_killed(stranger: Stranger) -> None:
+    """Its worker's mark is a fifo: nobody can tell whether that one lives, and it hears no order."""
+    assert stranger.run("exp", "run", "--queue", "-n", "q", "-S", "lr=0.9").code == 0
+    queue = stranger.scratch / "queue"
+    (task,) = (queue / "queued").iterdir()
+    for name in ("running", "workers"):
+        (queue / name).mkdir(exist_ok=True)
+    task.rename(queue / "running" / f"{task.name}@1-0123456789ab")
+    os.mkfifo(queue / "workers/1-0123456789ab")
+    project = stranger.space.project()
+    with pytest.raises(ExperimentError, match="still runs"):
+        detached.kill(project, ["q"], wait_seconds=0.2)
+    project.close()
