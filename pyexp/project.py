@@ -482,7 +482,10 @@ def find(start: str | os.PathLike[str] = ".", *, user_config: Mapping[str, str] 
     ``user_config`` gives the texts of the configuration levels outside the project ("system", "global").
     Raises NotAProject.
     """
-    here = Path(start).absolute()
+    try:
+        here = Path(start).absolute()
+    except FileNotFoundError as error:
+        raise NotAProject("the current directory does not exist any more", hint="go to one that does") from error
     for directory in (here, *here.parents):
         for kind in (PYEXP, DVC):
             control = directory / kind.control

@@ -12,6 +12,7 @@ import pytest
 from functional.conftest import Space
 
 import pyexp
+from pyexp import api
 from pyexp.errors import NotAProject, PyexpError, UsageError
 from pyexp.experiments.manage import CacheScope
 from pyexp.project import Project
@@ -107,3 +108,17 @@ def test_the_process_is_left_as_it_was(space: Space, capfd: pytest.CaptureFixtur
         assert state() == before, verb
     project.close()
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_current_directory_is_gone(space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for look in (lambda: pyexp.find("."), lambda: api.params_show()):
+        with pytest.raises(NotAProject, match="does not exist any more"):
+            look()
+    assert api.params_show(repo=str(space.root))["lr"] == 0.5
+    project = pyexp.find(space.root)
+    assert pyexp.status(project)
+    project.close()
