@@ -62,7 +62,7 @@ def open(
         raise UsageError(f"mode '{mode}' is not for reading", hint="'r' or 'rb'")
     if repo is not None and _is_far(repo):
         settings = _settings(config, remote, remote_config)
-        return _as(mode, encoding, getting.opened_file(repo, path, rev, cwd=os.getcwd(), settings=settings))
+        return _as(mode, encoding, getting.opened_file(repo, path, rev, cwd=_here(), settings=settings))
     return _as(mode, encoding, _opened_file(path, rev, remote, _project(repo, config, remote, remote_config)))
 
 
@@ -110,7 +110,7 @@ def get_url(
     """Where the remote keeps tracked data; of a directory, its list of files. Whether it is there is not looked up."""
     if repo is not None and _is_far(repo):
         settings = _settings(config, remote, remote_config)
-        return getting.location(repo, path, cwd=os.getcwd(), rev=rev, settings=settings)
+        return getting.location(repo, path, cwd=_here(), rev=rev, settings=settings)
     with _project(repo, config, remote, remote_config) as project:
         return reading.url(reading.source(project, rev), path, remote=remote)
 
@@ -171,7 +171,7 @@ def artifacts_show(
 ) -> dict[str, str]:
     """Commit (``rev``) and ``path`` of an artifact: of a version, of a stage, or the latest version."""
     if repo is not None and _is_far(repo):
-        return getting.artifact_of(repo, artifacts.asked(name, version, stage), cwd=os.getcwd())
+        return getting.artifact_of(repo, artifacts.asked(name, version, stage), cwd=_here())
     with _project(repo) as project:
         return reading.artifact(project, name, version, stage)
 
@@ -203,9 +203,17 @@ def all_commits(repo: str | None = None) -> list[str]:
 # -- projects --------------------------------------------------------------------------------------------------------
 
 
+def _here() -> str:
+    """The current directory; where it is gone, relative paths lead nowhere, and absolute ones need none."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return os.sep
+
+
 def _is_far(repo: str) -> bool:
     """Whether a repository has no work tree on this machine: it is on a git server, or bare."""
-    path = local_path(repo, [os.getcwd()])
+    path = local_path(repo, [_here()])
     return path is None or (os.path.isfile(os.path.join(path, "HEAD")) and os.path.isdir(os.path.join(path, "objects")))
 
 
@@ -216,7 +224,7 @@ def _settings(config: Options | None, remote: str | None = None, remote_config: 
 @contextmanager
 def _source(repo: str | None, rev: str | None, config: Options | None) -> Iterator[reading.Source]:
     if repo is not None and _is_far(repo):
-        with getting.committed(repo, rev, cwd=os.getcwd(), settings=_settings(config)) as other:
+        with getting.committed(repo, rev, cwd=_here(), settings=_settings(config)) as other:
             yield reading.source(other.project(""), other.sha)
         return
     with _project(repo, config) as project:
@@ -235,7 +243,7 @@ def _project(
     """A project; one of a git server has, if it is ``whole``, all of its history, and no files in its workspace."""
     if repo is not None and _is_far(repo):
         settings = _settings(config, remote, remote_config)
-        with getting.committed(repo, cwd=os.getcwd(), whole=whole, settings=settings) as other:
+        with getting.committed(repo, cwd=_here(), whole=whole, settings=settings) as other:
             yield other.project("")
         return
     project = projects.find((repo or ".").removeprefix("file://"))

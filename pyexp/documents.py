@@ -92,8 +92,14 @@ class Documents:
                 raw = durable.read_file(self._path) or b""
                 if zlib.crc32(memoryview(raw)[4:]) == int.from_bytes(raw[:4], "little"):
                     version, known = msgpack.unpackb(memoryview(raw)[4:], use_list=False)
-                    self._known = dict(known) if version == VERSION else {}
+                    if version == VERSION and all(map(_is_row, known.keys(), known.values())):
+                        self._known = known
         return self._known
+
+
+def _is_row(relpath: object, row: object) -> bool:
+    """Whether a record is one: the file may have come with somebody's copy of the project."""
+    return isinstance(relpath, str) and isinstance(row, tuple) and [*map(type, row)] == [bytes, bytes]
 
 
 def _unpack(packed: bytes) -> Any:

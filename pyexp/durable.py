@@ -118,11 +118,14 @@ def make_directories(directory: str | os.PathLike[str], mode: int | None = None)
             os.chmod(path, mode)
 
 
-def sync_directory(directory: str) -> None:
-    """Flushes a directory's entries; file systems that cannot do it are left alone, real I/O errors are raised."""
+def sync_directory(directory: str, dir_fd: int | None = None) -> None:
+    """Flushes a directory's entries; file systems that cannot do it are left alone, real I/O errors are raised.
+
+    ``dir_fd`` is the directory, if it is open.
+    """
     if os.name == "nt":
         return
-    fd = os.open(directory, os.O_RDONLY)
+    fd = os.open(directory, os.O_RDONLY) if dir_fd is None else dir_fd
     try:
         os.fsync(fd)
     except OSError as error:
@@ -130,27 +133,38 @@ def sync_directory(directory: str) -> None:
             say_where(error, directory)
             raise
     finally:
-        os.close(fd)
+        if dir_fd is None:
+            os.close(fd)
 
 
-def write_file(path: str | os.PathLike[str], data: bytes | str, *, mode: int | None = None, sync: bool = True) -> None:
+def write_file(
+    path: str | os.PathLike[str],
+    data: bytes | str,
+    *,
+    mode: int | None = None,
+    sync: bool = True,
+    follow: bool = False,
+    dir_fd: int | None = None,
+) -> None:
     """Replaces the file at ``path`` by ``data`` in one step; keeps its permission bits unless ``mode`` is given.
 
-    A symlink at ``path`` is followed once, so that the file it points to is replaced and the link stays.
+    A symlink at ``path`` is replaced, for a stranger may have put it there; with ``follow`` it stays, and the file it
+    leads to is replaced: what users keep elsewhere. With ``dir_fd`` the path is a name in that open directory.
     ``sync=False`` is for state that may be lost (caches): the rename is still atomic.
     """
     target = os.fspath(path)
-    if os.path.islink(target):
+    if follow and os.path.islink(target):
         target = os.path.realpath(target)
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     directory = os.path.dirname(target) or "."
     if mode is None:
         with suppress(FileNotFoundError):
-            mode = stat.S_IMODE(os.stat(target).st_mode)
-    temporary = temporary_name(directory)
+            found = os.stat(target, dir_fd=dir_fd, follow_symlinks=False).st_mode
+            mode = stat.S_IMODE(found) if stat.S_ISREG(found) else None
+    temporary = temporary_name(directory if dir_fd is None else "")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        fd = os.open(temporary, flags, 0o666)
+        fd = os.open(temporary, flags, 0o666, dir_fd=dir_fd)
         try:
             _write_all(fd, raw)
             if mode is not None and hasattr(os, "fchmod"):
@@ -159,15 +173,15 @@ def write_file(path: str | os.PathLike[str], data: bytes | str, *, mode: int | N
                 os.fsync(fd)
         finally:
             os.close(fd)
-        os.replace(temporary, target)
+        os.replace(temporary, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except BaseException as error:
         with suppress(OSError):
-            os.unlink(temporary)
+            os.unlink(temporary, dir_fd=dir_fd)
         if isinstance(error, OSError):
             error.filename, error.filename2 = target, None
         raise
     if sync:
-        sync_directory(directory)
+        sync_directory(directory, dir_fd)
 
 
 def open_log(path: str | os.PathLike[str], *, append: bool = False) -> FileIO:

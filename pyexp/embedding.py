@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
+from pyexp.errors import UsageError
 from pyexp.events import OnEvent, null
 from pyexp.experiments import applying, collect, manage, table
 from pyexp.experiments import executors as pool
@@ -48,7 +49,16 @@ def _value(value: Any) -> str:
         return "{" + ",".join(f"{key}:{_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(_value, value)) + "]"
-    return repr(value) if isinstance(value, float) else json.dumps(value)
+    if isinstance(value, float):
+        return float.__repr__(value)  # numpy's is one, and says so in its own
+    if value is None or isinstance(value, int):
+        return json.dumps(value)
+    plain = getattr(value, "tolist", None)  # numbers and arrays of numpy, tensors
+    if plain is None:
+        raise UsageError(
+            f"a param cannot be a value of type {type(value).__name__}", hint="numbers, text, lists, dicts"
+        )
+    return _value(plain())
 
 
 @overload
@@ -104,6 +114,7 @@ def run(
     ``sink`` gets what the stages write; without it they write where this process does. Raises StageFailed when a stage
     fails, ExperimentError for a bad name, UsageError for a bad param.
     """
+    project.require_here()
     options = Options(targets=tuple(targets))
     request = Request(_overrides(params), name, message, force, tuple(copy_paths), options=options)
     if queue:
@@ -114,36 +125,43 @@ def run(
 
 def run_all(project: Project, *, jobs: int = 1, on_event: OnEvent = null) -> Summary:
     """Runs everything that is queued, ``jobs`` at a time, in processes of its own."""
+    project.require_here()
     return pool.run_all(project, jobs=jobs, on_event=on_event)
 
 
 def show(project: Project, *, revs: Sequence[str] = (), num: int = 1, all_commits: bool = False) -> list[Baseline]:
     """The workspace and each baseline with its experiments: params, metrics, deps and outs of each."""
+    project.require_here()
     return collect.collect(project, Scope(tuple(revs), num, all_commits=all_commits))
 
 
 def diff(project: Project, old: str = "HEAD", new: str = "workspace") -> Diff:
     """The metrics and params that differ between two revisions or experiments."""
+    project.require_here()
     return table.diff(collect.row_of(project, old), collect.row_of(project, new))
 
 
 def apply(project: Project, experiment: str, *, force: bool = False, on_event: OnEvent = null) -> Applied:
     """Brings an experiment's files and outputs into the workspace; raises UnsafeCheckout before anything is lost."""
+    project.require_here()
     return applying.apply(project, experiment, force=force, on_event=on_event)
 
 
 def remove(project: Project, *experiments: str) -> list[str]:
     """Removes experiments by name; their cached data stays."""
+    project.require_here()
     return manage.remove(project, Selection(tuple(experiments)))
 
 
 def undo(project: Project, number: int | None = None, *, force: bool = False) -> Undone:
     """Takes the last apply, remove, rename or gc of experiments back, or the one with that number in the log."""
+    project.require_here()
     return undoing.undo(project, number, force=force)
 
 
 def save(project: Project, *, name: str | None = None, force: bool = False, message: str | None = None) -> Outcome:
     """Keeps the workspace as it is as an experiment."""
+    project.require_here()
     return manage.save(project, name=name, force=force, message=message)
 
 
@@ -157,17 +175,20 @@ def repro(
     on_event: OnEvent = null,
 ) -> Result:
     """Runs what is out of date."""
+    project.require_here()
     options = Options(targets=tuple(targets), force=force, dry=dry)
     return reproducing.repro(project, options, Surroundings(sink=sink, stdin_null=sink is not None), on_event)
 
 
 def status(project: Project, *, targets: Sequence[str] = ()) -> list[tuple[StageSpec, list[Reason]]]:
     """Every stage that is out of date, with the reasons."""
+    project.require_here()
     return data.status(project, targets)
 
 
 def add(project: Project, *paths: str, on_event: OnEvent = null) -> list[str]:
     """Tracks files and directories as data; returns the files git should have."""
+    project.require_here()
     return data.add(project, paths, on_event=on_event)
 
 
@@ -175,11 +196,13 @@ def checkout(
     project: Project, *, targets: Sequence[str] = (), force: bool = False, on_event: OnEvent = null
 ) -> list[Changed]:
     """Brings tracked outputs into the workspace from the cache."""
+    project.require_here()
     return data.checkout(project, targets, force=force, on_event=on_event)
 
 
 def gc(project: Project, scope: CacheScope, *, dry: bool = False) -> dict[str, Garbage]:
     """Removes cached objects that nothing in the scope needs."""
+    project.require_here()
     return manage.gc_cache(project, scope, dry=dry)
 
 

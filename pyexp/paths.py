@@ -55,6 +55,11 @@ def check_relpath(relpath: str) -> str:
     return relpath
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8, so that a text file can hold it."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 def printable(text: str) -> str:
     """Text from a stranger, fit for a terminal: control and bidirectional override characters are escaped."""
     if text.isprintable():

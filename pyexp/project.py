@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import stat
 from _thread import get_ident
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 HASHES = ("xxh128", "sha256", "md5")
 DEFAULT_LINKS = "reflink,copy"
+# The mark of a living run: its process and six random bytes.
+_MARK = re.compile(r"[0-9]+-[0-9a-f]{12}")
 
 
 class CacheModes(NamedTuple):
@@ -100,6 +104,14 @@ class Project:
 
     def __repr__(self) -> str:
         return f"Project({str(self.root)!r}, {self.kind.name})"
+
+    def require_here(self) -> None:
+        """Raises NotAProject when the project was deleted or moved since it was opened.
+
+        For programs that keep it open: nothing is made anew where it was, and git is not looked for above.
+        """
+        if not self.control.is_dir():
+            raise NotAProject(f"{self.home.root} is no project any more", hint="open it where it is now: pyexp.find")
 
     @property
     def home(self) -> Project:
@@ -253,6 +265,24 @@ class Project:
             )
         return path
 
+    @contextmanager
+    def entered(self, relpath: str, *, follow: bool = False, make: bool = False) -> Iterator[tuple[int | None, str]]:
+        """``inside``, as the open directory of what is to be changed and the name it has there.
+
+        Whatever its directories are swapped for meanwhile, that one is changed. ``make`` makes what is missing on the
+        way. Raises UnsafeCheckout for a link that was not there just before, FileNotFoundError without ``make``.
+        """
+        from pyexp.objects.places import Places  # seam: only what writes pays for it
+
+        path = self.inside(relpath, follow=follow)
+        path = os.path.realpath(path) if follow else path
+        places = Places(str(self.root), path)
+        try:
+            place = places.get("", make=make)
+            yield place.fd, place.prefix + os.path.basename(path)
+        finally:
+            places.close()
+
     def relpath(self, path: str | os.PathLike[str], cwd: str | os.PathLike[str] | None = None) -> str:
         """A path as a posix relpath under the root; ``cwd`` is what a relative one starts from (default: the root).
 
@@ -299,10 +329,18 @@ class Project:
         path = self.path(relpath)
         if durable.read_file(path) == raw:
             return False
-        self.inside(relpath, follow=True)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        durable.write_file(path, raw)
+        with self.entered(relpath, follow=True, make=True) as (dir_fd, name):
+            try:
+                durable.write_file(name, raw, dir_fd=dir_fd)
+            except OSError as error:
+                error.filename = path
+                raise
         return True
+
+    def unlink(self, relpath: str) -> None:
+        """Removes a project file, or a link that is there; raises FileNotFoundError when there is none."""
+        with self.entered(relpath) as (dir_fd, name):
+            os.unlink(name, dir_fd=dir_fd)
 
     @cached_property
     def ignore(self) -> Ignore:
@@ -378,6 +416,14 @@ class Project:
         """This project as it stands in a temporary workspace whose git tree starts at ``root``."""
         return Project(root / self.prefix, self.kind, main=self.home, statcache=statcache)
 
+    @property
+    def marks(self) -> Path:
+        """Where living runs leave their marks; refused when it is a link, for what is dead there is deleted."""
+        path = self.cache_dir / "live"
+        if path.is_symlink():
+            raise PyexpError(f"{path} is a symbolic link", hint="remove it: pyexp keeps its own state there")
+        return path
+
     @contextmanager
     def live(self) -> Iterator[None]:
         """Marks the block as one that stores objects before anything names them.
@@ -385,7 +431,7 @@ class Project:
         gc keeps every object younger than the oldest living mark, so what a run has stored is not swept away
         before the run could record it. The mark dies with its process.
         """
-        directory = self.cache_dir / "live"
+        directory = self.marks
         durable.make_directories(directory, self.cache_modes.directory)
         if self.shares_cache:
             owners.mark(self.cache_dir, self.home.root, self.cache_modes.directory)
@@ -398,9 +444,10 @@ class Project:
 
     def close(self) -> None:
         """Saves what was learnt about files and closes the git repository."""
-        if "statcache" in self.__dict__:
+        is_here = self.control.is_dir()
+        if "statcache" in self.__dict__ and is_here:
             self.statcache.save()
-        if "documents" in self.__dict__:
+        if "documents" in self.__dict__ and is_here:
             with suppress(OSError):  # a project that may only be read is read again
                 self.documents.save()
         if self.main is None and self.__dict__.get("git") is not None:
@@ -409,15 +456,19 @@ class Project:
 
 def oldest_live(project: Project) -> float | None:
     """When the oldest living run that may still be storing objects began (seconds since the epoch), or None."""
-    directory = project.cache_dir / "live"
+    directory = project.marks
     oldest: float | None = None
     if not directory.is_dir():
         return None
     for path in directory.iterdir():
         try:
-            began = path.stat().st_mtime
+            status = path.lstat()
         except FileNotFoundError:
             continue
+        # The directory may be anybody's, where a stranger's configuration names the cache: only our marks are ours.
+        if not _MARK.fullmatch(path.name) or not stat.S_ISREG(status.st_mode):
+            continue
+        began = status.st_mtime
         if mutex.is_locked(path):
             oldest = began if oldest is None else min(oldest, began)
         else:
@@ -431,7 +482,10 @@ def find(start: str | os.PathLike[str] = ".", *, user_config: Mapping[str, str] 
     ``user_config`` gives the texts of the configuration levels outside the project ("system", "global").
     Raises NotAProject.
     """
-    here = Path(start).absolute()
+    try:
+        here = Path(start).absolute()
+    except FileNotFoundError as error:
+        raise NotAProject("the current directory does not exist any more", hint="go to one that does") from error
     for directory in (here, *here.parents):
         for kind in (PYEXP, DVC):
             control = directory / kind.control

@@ -104,7 +104,7 @@ def _set(args: Namespace) -> int:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         new = config_format.set_option(text, path, args.name, args.value)
         # A user's own remotes may have passwords.
-        durable.write_file(path, new, mode=0o600 if args.level == "global" else None)
+        durable.write_file(path, new, mode=0o600 if args.level == "global" else None, follow=True)
         return 0
     with opened(args) as where:
         name = "config.local" if args.level == "local" else "config"
@@ -112,7 +112,7 @@ def _set(args: Namespace) -> int:
         with where.project.lock():
             new = config_format.set_option(_text(path), f"{where.project.kind.control}/{name}", args.name, args.value)
             # What is local may be secret.
-            durable.write_file(path, new, mode=0o600 if name == "config.local" else None)
+            durable.write_file(path, new, mode=0o600 if name == "config.local" else None, follow=True)
     return 0
 
 

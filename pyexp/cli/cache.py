@@ -75,7 +75,7 @@ def _set(args: Namespace) -> None:
             new = config_format.set_option(_text(path), path, OPTION, value)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             # What is local may be secret.
-            durable.write_file(path, new, mode=0o600 if args.level == "local" else None)
+            durable.write_file(path, new, mode=0o600 if args.level == "local" else None, follow=True)
 
 
 def add_cache_migrate(parser: ArgumentParser) -> None:

@@ -89,7 +89,11 @@ def _show(args: Namespace, console: Console) -> int:
             console.warn(f"{one.name or rev}: {message}") if kind else None
     built = table.build(found, choice)
     if args.csv:
-        sys.stdout.write(render.show_csv(built, precision=args.precision))
+        text = render.show_csv(built, precision=args.precision)
+        if sys.stdout.isatty():
+            console.out(text.replace("\r\n", "\n").rstrip("\n"))
+        else:
+            sys.stdout.write(text)
         return 0
     head, rows = render.show_cells(
         built, timestamps=not args.no_timestamp, sha_only=args.sha, precision=args.precision or tables.PRECISION

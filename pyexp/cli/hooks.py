@@ -74,7 +74,9 @@ def _for_pre_commit(path: str, directory: str) -> bool:
     if entry in (repos or []):
         return False
     wanted = {**data, "repos": [*(repos or []), entry]}
-    durable.write_file(path, yamlfile.merge(text, wanted, shown) if text.strip() else yamlfile.dump(wanted))
+    durable.write_file(
+        path, yamlfile.merge(text, wanted, shown) if text.strip() else yamlfile.dump(wanted), follow=True
+    )
     return True
 
 

@@ -28,7 +28,7 @@ def _edit(args: Namespace, change: Callable[[str, str], str]) -> None:
         path = user_config_paths()[args.level]
         new = change(_text(path), path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        durable.write_file(path, new, mode=0o600 if args.level == "global" else None)
+        durable.write_file(path, new, mode=0o600 if args.level == "global" else None, follow=True)
         return
     with opened(args) as where:
         name = "config.local" if args.level == "local" else "config"
@@ -36,7 +36,7 @@ def _edit(args: Namespace, change: Callable[[str, str], str]) -> None:
         with where.project.lock():
             new = change(_text(path), f"{where.project.kind.control}/{name}")
             # What is local may be secret.
-            durable.write_file(path, new, mode=0o600 if name == "config.local" else None)
+            durable.write_file(path, new, mode=0o600 if name == "config.local" else None, follow=True)
 
 
 def _text(path: str) -> str:

@@ -41,7 +41,7 @@ def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A GitHub table."""
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    head, *rows = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
     widths = [max(len(title) + 2, *(len(row[i]) for row in rows), 0) for i, title in enumerate(head)]
 
     def line(row: Sequence[str]) -> str:

@@ -238,10 +238,31 @@ def stored_rows(raw: bytes) -> tuple[list[tuple[str, Row]], bool]:
             record["dep_params"] = {file: tuple(keys) for file, keys in record["dep_params"].items()}
             record["metric_files"] = tuple(record["metric_files"])
             row = Row(**record)
+            _check_row(row)
             found.append((row.rev, row))
         return found, unpacker.tell() == len(raw)
     except Exception:  # whatever a cache file holds, it is as good as none
         return found, False
+
+
+def _check_row(row: Row) -> None:
+    """Raises TypeError for a row with something of a wrong kind: it may have come with somebody's copy of the project."""
+    texts: list[object] = [row.rev, *row.metric_files]
+    for held in (row.params, row.metrics, row.deps, row.outs, row.errors, row.dep_params):
+        if not isinstance(held, dict):
+            raise TypeError("no mapping")
+        texts.extend(held)
+    for facts in (*row.deps.values(), *row.outs.values()):
+        if not isinstance(facts, dict):
+            raise TypeError("no mapping")
+        texts.extend(facts)
+    for keys in row.dep_params.values():
+        texts.extend(keys)
+    for pair in (*row.errors.values(), row.error if row.error is not None else ("", "")):
+        kind, message = pair
+        texts += kind, message
+    if {*map(type, texts)} - {str} or not isinstance(row.timestamp, int | None):
+        raise TypeError("no text or time")
 
 
 def _packed_row(row: Row) -> bytes:

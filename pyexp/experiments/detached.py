@@ -93,7 +93,7 @@ def stop(project: Project, *, kill: bool = False) -> list[str]:
 def kill(project: Project, names: Sequence[str], *, force: bool = False, wait_seconds: float = 30.0) -> list[Task]:
     """Ends running tasks, which then have failed; ``force`` kills the worker at once instead of asking the stage.
 
-    Raises ExperimentError when one is not running, before any is touched.
+    Raises ExperimentError when one is not running, before any is touched, and when one does not end.
     """
     queue = Queue(project)
     tasks = []
@@ -114,6 +114,12 @@ def kill(project: Project, names: Sequence[str], *, force: bool = False, wait_se
     while pending and time.monotonic() < deadline:
         pending &= {task.id for _, task in queue.tasks("running")}
         time.sleep(0.05)
+    if pending:
+        slow = next(task.name for task in tasks if task.id in pending)
+        raise ExperimentError(
+            f"'{slow}' was told to stop, and still runs after {wait_seconds:.0f} seconds",
+            hint="kill its worker: --force; or look whether that one lives: pyexp queue status",
+        )
     return tasks
 
 

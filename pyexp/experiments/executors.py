@@ -372,6 +372,10 @@ def _worker_main(root: str, user_config: Mapping[str, str], connection: Connecti
     project = projects.find(root, user_config=user_config)
     try:
         work(project, tell, stop, terms)
+    except OSError as error:  # a full disk, or something odd where a file of ours should be: no traceback's business
+        where = f": {error.filename}" if error.filename else ""
+        tell(Note(f"a worker cannot go on: {error.strerror or error}{where}", "warning"))
+        raise SystemExit(1) from error  # the end of a process of ours, not of the caller's
     finally:
         project.close()
         connection.close()

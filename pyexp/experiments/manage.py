@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from pyexp import owners
@@ -19,6 +19,7 @@ from pyexp.git import refs, snapshot
 from pyexp.model import Entry, ExpRef, Task
 from pyexp.objects import transfer
 from pyexp.objects.actions import some
+from pyexp.objects.store import LocalStore
 from pyexp.pipeline import data, record, repro
 from pyexp.pipeline.load import (
     CommitReader,
@@ -261,8 +262,11 @@ def gc_cache(
     for root in _sharers(project) if sharers is None else sharers:
         entries |= _entries_of(project, root)
     removed: dict[str, transfer.Garbage] = {}
-    for algo in sorted({project.algo, *(entry.oid.algo for entry in entries)}):
-        store = project.store(algo)
+    stores = [project.store(algo) for algo in sorted({project.algo, *(entry.oid.algo for entry in entries)})]
+    for store in stores:
+        _refuse_linked(store)
+    for store in stores:
+        algo = store.algo
         keep, _ = transfer.reachable(store, [entry for entry in entries if entry.oid.algo == algo])
         keep |= (also_keep or {}).get(algo, set())
         removed[algo] = transfer.collect_garbage(store, keep, newer_than=began, dry=dry)
@@ -273,16 +277,34 @@ def gc_cache(
 
 
 def _sharers(project: Project) -> list[str]:
-    """The other projects that store into the same cache; raises PyexpError when this one does not."""
+    """The other projects that store into the same cache; raises PyexpError when it is outside and this one does not."""
+    cache = project.cache_dir
+    others = owners.marked(cache)
+    own = others.pop(os.path.realpath(project.root), None)
     if not project.shares_cache:
-        return []
-    others = owners.marked(project.cache_dir)
-    if others.pop(os.path.realpath(project.root), None) is None:
+        return list(others)
+    if own is None:
         raise PyexpError(
-            f"the cache {project.cache_dir} is outside of the project, and this project has stored nothing there",
+            f"the cache {cache} is outside of the project, and this project has stored nothing there",
             hint="if it is yours, name the projects that share it, or this one: pyexp gc -p DIRECTORY …",
         )
+    # Another project's own cache: that one needs no mark there.
+    with (
+        suppress(NotAProject),
+        closing(projects.find(os.path.realpath(cache), user_config=project.user_config)) as host,
+    ):
+        if os.path.realpath(host.cache_dir) == os.path.realpath(cache):
+            others.setdefault(os.path.realpath(host.root), host.cache_dir)
     return list(others)
+
+
+def _refuse_linked(store: LocalStore) -> None:
+    """Raises PyexpError when objects lie behind a link out of the cache: whose they are, no mark there tells."""
+    if not store.holds(store.base):
+        raise PyexpError(
+            f"{store.base} is reached by a link that leads out of the cache, and nothing is removed there",
+            hint="remove the link; a cache elsewhere is named by: pyexp cache dir DIRECTORY",
+        )
 
 
 def _entries_of(project: Project, root: str) -> set[Entry]:

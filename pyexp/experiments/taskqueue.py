@@ -269,7 +269,7 @@ class Queue:
         """Leaves an order for a worker (finish, kill) or for whoever runs a task (stop)."""
         directory = self.directory / "orders"
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"{what}-{name}").touch()
+        durable.open_log(directory / f"{what}-{name}", append=True).close()
 
     def ordered(self, what: str, name: str) -> bool:
         return os.path.exists(self.directory / "orders" / f"{what}-{name}")

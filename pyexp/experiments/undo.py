@@ -7,8 +7,10 @@ again. The record goes last.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from pyexp import durable
 from pyexp.errors import GitError, MissingObject, PyexpError, RefConflict, UnsafeCheckout
 from pyexp.experiments import names, oplog
 from pyexp.experiments.applying import recorded_outputs
@@ -114,9 +116,9 @@ def _bring_tasks(project: Project, done: Operation) -> None:
     repo = project.require_git()
     for id, blob in done.logs:
         path = log_path(project, id)
-        if not path.exists():
+        if not os.path.lexists(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(repo.read_blob(blob))
+            durable.write_file(path, repo.read_blob(blob), sync=False)
     for state, name, blob in done.tasks:
         Queue(project).put_back(state, name, repo.read_blob(blob))
 

@@ -149,7 +149,7 @@ def _write(file: ConfigFile, path: str) -> None:
 
     buffer = BytesIO()
     file.write_to_file(buffer)
-    durable.write_file(path, buffer.getvalue())
+    durable.write_file(path, buffer.getvalue(), follow=True)
 
 
 def subsections(repo: Repo, section: str) -> Iterator[str]:

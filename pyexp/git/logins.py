@@ -218,4 +218,6 @@ def _rewrite(target: str | None, paths: Iterable[str], fields: Mapping[str, str]
         kept = [one for one in old if (_login(one, bare) is None if target else one.strip() != line)]
         new = [line, *kept] if file == target else kept
         if new != old:
-            durable.write_file(file, "".join(f"{one}\n" for one in new).encode("utf-8", "surrogateescape"), mode=0o600)
+            durable.write_file(
+                file, "".join(f"{one}\n" for one in new).encode("utf-8", "surrogateescape"), mode=0o600, follow=True
+            )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from pyexp.errors import StoreError, UnsafeCheckout
 
@@ -97,6 +98,52 @@ class Places:
         with suppress(FileExistsError):
             os.mkdir(part, dir_fd=fd)
         return os.open(part, _FLAGS, dir_fd=fd)
+
+
+def files_at(name: str, dir_fd: int | None) -> Iterator[tuple[int | None, str]]:
+    """What is no directory at a name or below it: each as its directory, open, and its name there. No link is followed."""
+    try:
+        mode = os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(mode):
+        yield dir_fd, name
+    elif dir_fd is None:
+        for directory, _, names in os.walk(name):
+            yield from ((None, os.path.join(directory, each)) for each in names)
+    else:
+        for _, _, names, fd in os.fwalk(name, dir_fd=dir_fd):
+            yield from ((fd, each) for each in names)
+
+
+def remove_all(name: str, dir_fd: int | None) -> None:
+    """Removes what is at a name in an open directory, with all below it; nothing where nothing is."""
+    try:
+        is_dir = stat.S_ISDIR(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return
+    if not is_dir:
+        os.unlink(name, dir_fd=dir_fd)
+        return
+    if not _BY_FD:
+        import shutil  # with its compressors: seldom needed
+
+        shutil.rmtree(name)
+        return
+    # shutil.rmtree takes no descriptor before Python 3.11.
+    for _, below, names, fd in os.fwalk(name, topdown=False, onerror=_raise, dir_fd=dir_fd):
+        for each in names:
+            os.unlink(each, dir_fd=fd)
+        for each in below:
+            try:
+                os.rmdir(each, dir_fd=fd)
+            except NotADirectoryError:  # a link to one
+                os.unlink(each, dir_fd=fd)
+    os.rmdir(name, dir_fd=dir_fd)
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def remove_empty(path: str) -> bool:

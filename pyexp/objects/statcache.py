@@ -43,6 +43,9 @@ SEEN_STEP_SECONDS = 86400
 _BY_FD = os.utime in os.supports_fd
 _row = struct.Struct("<QQqq").pack
 _MASK = (1 << 64) - 1
+_SIGN = 1 << 63
+# A status with a digest of 16 or 32 bytes.
+_ROW_BYTES = {48, 64}
 
 # Day it was last looked at, rows packed by msgpack.
 _Packed: TypeAlias = tuple[int, bytes]
@@ -56,7 +59,11 @@ def stamp(path: str, fd: int | None = None) -> None:
 
 def signature(st: os.stat_result) -> bytes:
     """The part of a file's status that changes when its bytes do."""
-    return _row(st.st_ino & _MASK, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+    try:
+        return _row(st.st_ino & _MASK, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+    except struct.error:  # a time before 1677 or after 2262: its last 64 bits
+        times = [(each & _MASK) - ((each & _SIGN) << 1) for each in (st.st_mtime_ns, st.st_ctime_ns)]
+        return _row(st.st_ino & _MASK, st.st_size, *times)
 
 
 class Directory:
@@ -81,6 +88,12 @@ class Directory:
 
     def get_all(self, statuses: Mapping[str, os.stat_result]) -> list[str | None]:
         """``get`` for many files, in their order."""
+        try:
+            return self._get_all(statuses)
+        except struct.error:  # as in signature()
+            return [self.get(name, status) for name, status in statuses.items()]
+
+    def _get_all(self, statuses: Mapping[str, os.stat_result]) -> list[str | None]:
         find = self.rows.get
         found: list[str | None] = []
         for name, st in statuses.items():
@@ -176,32 +189,44 @@ class StatCache:
 
 def _read(path: Path | None) -> dict[str, _Packed]:
     data = durable.read_file(path) if path is not None else None
-    if data is None or zlib.crc32(memoryview(data)[4:]) != int.from_bytes(data[:4], "little"):
-        return {}
+    return {} if data is None else _parse(data)
+
+
+def _parse(data: bytes) -> dict[str, _Packed]:
+    """What a file's bytes say; raises ValueError, or an error of msgpack's, for what is no stat cache.
+
+    The file may have come with somebody's copy of the project: a checksum alone says nothing.
+    """
+    if zlib.crc32(memoryview(data)[4:]) != int.from_bytes(data[:4], "little"):
+        raise ValueError("its bytes are damaged")
     version, packed = msgpack.unpackb(memoryview(data)[4:], unicode_errors="surrogateescape", use_list=False)
-    return dict(packed) if version == VERSION else {}
+    if version != VERSION:
+        raise ValueError("its version is not known")
+    found = dict(packed)
+    for key, (seen, rows) in found.items():
+        if not (isinstance(key, str) and isinstance(seen, int) and isinstance(rows, bytes)):
+            raise ValueError("something in it is of a wrong kind")
+    return found
 
 
 def is_sound(path: Path) -> bool:
     """Whether a file is a stat cache that can be read, or is not there."""
     try:
-        data = durable.read_file(path)
-        if data is None:
-            return True
-        if zlib.crc32(memoryview(data)[4:]) != int.from_bytes(data[:4], "little"):
-            return False
-        version, packed = msgpack.unpackb(memoryview(data)[4:], unicode_errors="surrogateescape", use_list=False)
-        return version == VERSION and isinstance(packed, dict)
+        _read(path)
     except Exception:  # as in _load
         return False
+    return True
 
 
 def _unpack(packed: _Packed) -> Directory:
     try:
-        seen, rows = packed
-        return Directory(dict(msgpack.unpackb(rows, unicode_errors="surrogateescape")), seen)
+        seen, raw = packed
+        rows = dict(msgpack.unpackb(raw, unicode_errors="surrogateescape"))
+        if {*map(type, rows.values())} <= {bytes} and {*map(len, rows.values())} <= _ROW_BYTES:
+            return Directory(rows, seen)
     except Exception:  # as in _load
-        return Directory({}, 0)
+        pass
+    return Directory({}, 0)
 
 
 def _worth_keeping(packed: dict[str, _Packed], today: int) -> dict[str, _Packed]:

@@ -210,15 +210,22 @@ class LocalStore(Store):
         """Moves a bad object to ``<root>/corrupt``, as far as that can be done; returns the error to raise."""
         place = self.root / "corrupt"
         where = "and could not be moved away"
-        with suppress(OSError):
-            durable.make_directories(place, self.dir_mode)
-            os.replace(self.path(oid), place / f"{oid.algo}-{oid.hex}-{time.time_ns():x}")
-            where = f"and was moved to {place}"
+        # Behind a link out of the cache it may well be sound: an object of another kind, in somebody else's.
+        if self.holds(os.path.dirname(self.path(oid))) and not place.is_symlink():
+            with suppress(OSError):
+                durable.make_directories(place, self.dir_mode)
+                os.replace(self.path(oid), place / f"{oid.algo}-{oid.hex}-{time.time_ns():x}")
+                where = f"and was moved to {place}"
         self._trees.pop(oid.hex, None)
         return CorruptObject(
             f"object {oid} {why}, {where}",
             hint="fetch it again (pyexp pull), make it again (pyexp repro), or add the good file again (pyexp add)",
         )
+
+    def holds(self, directory: str) -> bool:
+        """Whether a directory is in the cache itself, and not behind a link that leads out of it."""
+        root = os.path.realpath(self.root)
+        return f"{os.path.realpath(directory)}{os.sep}".startswith(f"{root.rstrip(os.sep)}{os.sep}")
 
     def was_quarantined(self, oid: Oid) -> bool:
         """Whether an object of this id was found bad and moved away before."""

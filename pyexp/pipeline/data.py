@@ -344,7 +344,7 @@ def _delete_outputs(project: Project, stages: Sequence[StageSpec]) -> None:
 def _forget(project: Project, file: str, name: str) -> None:
     """Takes a stage (with all it generates) out of dvc.yaml and dvc.lock, or removes a .dvc file."""
     if not name:
-        os.unlink(project.inside(file))
+        project.unlink(file)
         return
     lock_file = lock_path(file)
     locked = project.read_text(lock_file)
@@ -359,7 +359,7 @@ def _rewrite(project: Project, relpath: str, text: str | None) -> None:
     if text:
         project.write_text(relpath, text)
     else:
-        os.unlink(project.inside(relpath))
+        project.unlink(relpath)
 
 
 # -- what is still needed --------------------------------------------------------------------------------------------

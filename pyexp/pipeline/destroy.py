@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pyexp import owners
 from pyexp import project as projects
 from pyexp.errors import PyexpError
+from pyexp.objects.actions import some
+from pyexp.objects.places import remove_all
 from pyexp.pipeline import record
 from pyexp.pipeline.load import WorkspaceReader, load, lock_path, parsing_options
 from pyexp.pipeline.workspace import Workspace
@@ -31,6 +32,7 @@ def destroy(project: Project) -> list[str]:
         raise PyexpError(
             "something is running in this project", hint="wait for it, or stop it: pyexp queue stop --kill"
         )
+    _refuse_shared(project)
     reader = WorkspaceReader(project)
     pipeline = load(reader, parsing=parsing_options(project), lenient=True)
     workspace = Workspace(project)
@@ -40,29 +42,37 @@ def destroy(project: Project) -> list[str]:
     for file in reader.pipeline_files():
         gone.update({file: None, lock_path(file): None})
     gone[".dvcignore"] = None
-    removed = [file for file in gone if _unlinked(project.path(file))]
+    removed = [file for file in gone if _unlinked(project, file)]
     project.statcache.save()
-    _remove_control(str(project.control))
+    _remove_control(project)
     return removed
 
 
-def _unlinked(path: str) -> bool:
+def _refuse_shared(project: Project) -> None:
+    """Raises PyexpError when other projects store into the cache that would go."""
+    cache = project.control / "cache"
+    others = [root for root in owners.marked(cache) if root != os.path.realpath(project.root)]
+    if others:
+        raise PyexpError(
+            f"the cache {cache} is also that of {some(others)}",
+            hint=f"give them a cache of their own (pyexp cache dir) and remove their marks in {cache}/owners",
+        )
+
+
+def _unlinked(project: Project, file: str) -> bool:
     try:
-        os.unlink(path)
+        project.unlink(file)
     except FileNotFoundError:
         return False
     return True
 
 
-def _remove_control(control: str) -> None:
-    if os.path.islink(control):
-        raise PyexpError(f"{control} is a symbolic link", hint="remove what it points to yourself")
-    with os.scandir(control) as entries:
-        found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name not in _LAST]
-    for path, is_dir in found:
-        if is_dir:
-            shutil.rmtree(path)
-        else:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-    shutil.rmtree(control)
+def _remove_control(project: Project) -> None:
+    if project.control.is_symlink():
+        raise PyexpError(f"{project.control} is a symbolic link", hint="remove what it points to yourself")
+    control = project.control.name
+    for name in sorted(os.listdir(project.control), key=lambda name: name in _LAST):
+        with project.entered(f"{control}/{name}") as (dir_fd, here):
+            remove_all(here, dir_fd)
+    with project.entered(control) as (dir_fd, here):
+        remove_all(here, dir_fd)

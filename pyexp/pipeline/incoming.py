@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pyexp.errors import GraphError, PyexpError, UnsafeCheckout
+from pyexp.paths import is_text
 from pyexp.pipeline.load import LOCK_FILE, Pipeline
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def check(project: Project, pipeline: Pipeline, relpath: str, path: str) -> None
         raise PyexpError(
             f"'{path}' describes the pipeline, it is not data", hint=f"give it to git: pyexp git add {path}"
         )
+    if not is_text(relpath):
+        raise PyexpError(f"'{path}' is not a name in UTF-8, and no .dvc file can hold it", hint="rename it")
     tracked = any(relpath == owner or relpath.startswith(f"{owner}/") for owner, _, _ in pipeline.outs())
     refuse_ignored(project, relpath, None if tracked else f"{relpath}.dvc")
     for owner, stage, _ in pipeline.outs():

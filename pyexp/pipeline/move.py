@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import shutil
@@ -55,7 +56,7 @@ def move(project: Project, source: str, destination: str, *, cwd: str = "") -> M
     if cached:
         record.ignore_in_git(project, todo.moved, todo.new)
     if not todo.data_is_there and os.path.lexists(project.path(todo.old)):
-        shutil.move(project.path(todo.old), project.path(todo.new))
+        _rename(project, todo.old, todo.new)
     with project.lock():
         project.write_text(todo.moved.file, todo.text)
     if cached:
@@ -64,8 +65,20 @@ def move(project: Project, source: str, destination: str, *, cwd: str = "") -> M
     # Last: as long as the old file is there, the same call completes the move.
     if todo.moved.file != todo.stage.file:
         with project.lock():
-            os.unlink(project.inside(todo.stage.file))
+            project.unlink(todo.stage.file)
     return Moved(todo.old, todo.new, tuple(files))
+
+
+def _rename(project: Project, old: str, new: str) -> None:
+    with project.entered(old) as (source, name), project.entered(new) as (target, new_name):
+        try:
+            os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                error.filename, error.filename2 = project.path(old), project.path(new)
+                raise
+            # From one file system to another: seldom, in one project.
+            shutil.move(project.path(old), project.path(new))
 
 
 def _planned(project: Project, source: str, destination: str, cwd: str) -> _Plan:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pyexp import durable
@@ -13,7 +15,9 @@ from pyexp.events import Note, OnEvent
 from pyexp.formats import lockfile, values
 from pyexp.model import Content, Entry, LockEntry, StageLock, StageSpec
 from pyexp.objects import links
-from pyexp.objects.fileops import discard, explained
+from pyexp.objects.fileops import clone, explained
+from pyexp.objects.hashes import OPEN_FLAGS
+from pyexp.objects.places import files_at, remove_all
 from pyexp.pipeline import placed, plan, stagecache
 from pyexp.pipeline.load import lock_path
 from pyexp.pipeline.workspace import Workspace
@@ -112,45 +116,50 @@ def clear(workspace: Workspace, stage: StageSpec) -> None:
     """Makes room for a run: outputs are removed, their parents made; a persistent one is made writable and stays."""
     for out in stage.outs:
         relpath = stage.relpath(out.path)
-        path = workspace.project.inside(relpath)
         if out.persist:
             unprotect(workspace, relpath)
-        elif os.path.isdir(path) and not os.path.islink(path):
-            import shutil  # with its compressors: seldom needed
-
-            shutil.rmtree(path)
-        elif os.path.lexists(path):
-            os.unlink(path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with workspace.project.entered(relpath, make=True) as (dir_fd, name):
+            if not out.persist:
+                remove_all(name, dir_fd)
     workspace.forget(stage.relpath(out.path) for out in stage.outs)
 
 
 def unprotect(workspace: Workspace, relpath: str) -> None:
     """Replaces links into the cache by writable copies."""
-    top = workspace.project.inside(relpath)
-    paths = [top]
-    if os.path.isdir(top) and not os.path.islink(top):
-        paths = [os.path.join(directory, name) for directory, _, names in os.walk(top) for name in names]
-    for path in paths:
-        if not os.path.lexists(path):
-            continue
-        linked = os.path.islink(path) or os.stat(path).st_nlink > 1 or not os.stat(path).st_mode & 0o200
-        if linked and os.path.isfile(path):
-            _copied(path)
+    project = workspace.project
+    if not os.path.lexists(project.inside(relpath)):
+        return
+    with explained(project.path(relpath)), project.entered(relpath) as (above, top):
+        for dir_fd, name in files_at(top, above):
+            try:
+                status = os.stat(name, dir_fd=dir_fd)
+            except FileNotFoundError:
+                continue  # a link to nothing
+            is_link = stat.S_ISLNK(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
+            if stat.S_ISREG(status.st_mode) and (is_link or status.st_nlink > 1 or not status.st_mode & 0o200):
+                _copied(name, dir_fd)
 
 
-def _copied(path: str) -> None:
+def _copied(name: str, dir_fd: int | None) -> None:
     """Puts a copy of a file, or of what a link leads to, in its place."""
-    copy = durable.temporary_name(os.path.dirname(path))
-    with explained(path):
+    copy = durable.temporary_name("" if dir_fd is not None else os.path.dirname(name))
+    source = os.open(name, OPEN_FLAGS, dir_fd=dir_fd)
+    try:
+        target = links.create(copy, dir_fd=dir_fd)
         try:
-            links.link(path, copy, ("reflink", "copy"))
-            if os.stat(path).st_mode & 0o100:
-                os.chmod(copy, os.stat(copy).st_mode | 0o100)
-            os.replace(copy, path)
-        except BaseException:
-            discard(copy)
-            raise
+            if not clone(source, target):
+                links.copy_fd(source, target)
+            if os.fstat(source).st_mode & 0o100 and hasattr(os, "fchmod"):
+                os.fchmod(target, stat.S_IMODE(os.fstat(target).st_mode) | 0o100)
+        finally:
+            os.close(target)
+        os.replace(copy, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(copy, dir_fd=dir_fd)
+        raise
+    finally:
+        os.close(source)
 
 
 def hide(project: Project, stage: StageSpec) -> list[str]:
@@ -206,7 +215,7 @@ def unignore_in_git(project: Project, relpath: str) -> None:
         if kept:
             project.write_text(file, "".join(kept))
         else:
-            os.unlink(project.inside(file))
+            project.unlink(file)
     project.__dict__.pop("gitignore", None)
 
 

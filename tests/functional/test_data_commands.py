@@ -473,3 +473,46 @@ def test_gc_of_a_shared_cache_takes_from_no_other_project(
     refused = one.cli("gc", "-w", "-f")
     assert refused.returncode == 1 and "owners" in refused.stderr
     assert "No unused objects" in one.cli("gc", "-w", "-f", "-p", str(tmp_path / "moved")).stdout
+
+
+def test_gc_of_a_cache_that_is_another_projects_own(make: Callable[..., Space], tmp_path: Path) -> None:
+    """The one keeps its cache where it always was and knows of nothing; the other has been told to use that."""
+    two = []
+    for name in ("host", "guest"):
+        make().root.rename(tmp_path / name)
+        two.append(Space(tmp_path / name))
+    host, guest = two
+    for space in two:
+        space.put("junk", "junk of " + space.root.name)
+        space.put("data", "data of " + space.root.name)
+    assert host.cli("add", "data", "junk").returncode == 0
+    assert guest.cli("cache", "dir", str(host.project().cache_dir)).returncode == 0
+    assert guest.cli("add", "data", "junk").returncode == 0
+    for space in two:
+        (space.root / "junk.dvc").unlink()
+    for space in two:
+        done = space.cli("gc", "-w", "-f")
+        assert done.returncode == 0 and "Removed" in done.stdout, done.stderr
+        for each in two:
+            (each.root / "data").unlink()
+            assert each.cli("checkout", "data.dvc").returncode == 0, (space.root.name, each.root.name)
+        space.put("more", "more of " + space.root.name)
+        assert space.cli("add", "more").returncode == 0
+        (space.root / "more.dvc").unlink()
+    refused = host.cli("destroy", "-f")
+    assert refused.returncode == 1 and "guest" in refused.stderr and "owners" in refused.stderr
+    assert (host.root / "data.dvc").exists()
+
+
+def test_a_name_that_is_no_text_cannot_be_tracked(space: Space) -> None:
+    """A ``.dvc`` file is UTF-8; inside of a directory such a name is one of the manifest's."""
+    name = os.fsdecode(b"f\xe9.txt")
+    space.put("data/" + name, "1\n")
+    (space.root / name).write_text("1\n")
+    refused = space.cli("add", name)
+    assert refused.returncode == 1 and "UTF-8" in refused.stderr and "rename it" in refused.stderr
+    assert not list(space.root.glob("*.txt.dvc"))
+    assert space.cli("add", "data").returncode == 0
+    (space.root / "data" / name).unlink()
+    assert space.cli("checkout", "data.dvc").returncode == 0
+    assert (space.root / "data" / name).read_text() == "1\n"

@@ -233,3 +233,127 @@ CONTROLLED = (
     "config core.remote there",
     "remote add other /nowhere",
 )
+
+
+def outside_of(stranger: Stranger) -> dict[str, object]:
+    """What is not the project's."""
+    return {path: found for path, found in stranger.around().items() if not path.startswith(str(stranger.root))}
+
+
+CACHE_LINKS = {"marks": "live", "objects": "files", "of a hash": "files/{algo}", "marks of owners": "owners"}
+
+
+@pytest.mark.parametrize("kind", CACHE_LINKS)
+def test_what_a_link_of_the_cache_leads_to_is_not_removed(stranger: Stranger, kind: str) -> None:
+    """gc deletes what is dead or unused: by a link, the files or the cache of somebody else."""
+    name = CACHE_LINKS[kind].format(algo=stranger.algo)
+    outside, place = stranger.base / "outside", stranger.control / "cache" / name
+    assert stranger.run("repro").code == 0
+    (outside / "precious.txt").write_text("precious\n")
+    if kind.startswith("o"):  # what their cache looks like, and what none of our records needs
+        digest = stranger.put_object(b"theirs\n")
+        theirs = stranger.control / "cache/files" / stranger.algo / digest[:2]
+        below = "" if kind == "of a hash" else stranger.algo
+        shutil.move(theirs, outside / below / digest[:2])
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.symlink_to(outside)
+    before = outside_of(stranger)
+    for command in ("gc -w -f", "gc -w -f --dry", "doctor --fix", "exp gc -w -f", "destroy -f"):
+        stranger.run(*command.split())
+        assert outside_of(stranger) == before, command
+
+
+def test_a_directory_that_a_configuration_calls_the_cache(stranger: Stranger) -> None:
+    outside = stranger.base / "outside"
+    (outside / "live").mkdir()
+    (outside / "live/precious.txt").write_text("precious\n")
+    assert stranger.run("config", "cache.dir", str(outside)).code == 0
+    before = outside_of(stranger)
+    stranger.refused("gc", "-w", "-f", says="has stored nothing there")
+    stranger.run("destroy", "-f")
+    assert outside_of(stranger) == before
+
+
+def test_marks_that_are_none(stranger: Stranger) -> None:
+    """What lies among the marks of living runs and is none stays, and keeps nobody waiting."""
+    live = stranger.control / "cache/live"
+    (live / "directory").mkdir(parents=True)
+    os.mkfifo(live / "fifo")
+    (live / "1-0123456789ab").symlink_to(stranger.base / "outside/secret.txt")
+    os.mkfifo(live / "2-0123456789ab")
+    (live / "3-0123456789ab").write_text("")
+    before = outside_of(stranger)
+    for command in ("gc -w -f", "destroy -f"):
+        assert stranger.run(*command.split()).code == 0
+        assert outside_of(stranger) == before
+        assert not (live / "3-0123456789ab").exists()
+
+
+def test_a_sound_object_of_somebody_elses_cache_is_not_set_aside(stranger: Stranger) -> None:
+    """A link calls their objects by another hash, under which they look damaged."""
+    theirs = stranger.base / "outside/sha256"
+    object = theirs / "ab" / ("c" * (62 if stranger.algo == "sha256" else 30))
+    object.parent.mkdir(parents=True)
+    object.write_text("sound\n")
+    place = stranger.control / "cache/files" / stranger.algo
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(theirs)
+    stranger.put_pointer("data", "ab" + object.name)
+    before = outside_of(stranger)
+    for command in ("checkout", "status", "doctor", "doctor --fix", "push"):
+        stranger.run(*command.split())
+        assert outside_of(stranger) == before, command
+
+
+def _ref_of_nothing(full: Stranger) -> None:
+    ref = full.root / ".git/refs/exps/ab/cdef/broken"
+    ref.parent.mkdir(parents=True)
+    ref.write_text("1" * 40 + "\n")
+
+
+def _removed_task_with_a_log(full: Stranger) -> None:
+    assert full.run("exp", "run", "--queue", "-n", "waiting", "-S", "lr=0.9").code == 0
+    (task,) = (full.scratch / "queue/queued").iterdir()
+    (full.scratch / "logs").mkdir(exist_ok=True)
+    log = full.scratch / "logs" / f"{task.name.partition('-')[2]}.log"
+    log.write_text("said\n")
+    assert full.run("exp", "remove", "--queue").code == 0
+    log.write_text("here is where the link will be\n")
+
+
+# Where a file of ours is written, and the command that writes it.
+WRITTEN = {
+    "what is on a remote": ("{scratch}/remotes/*", "data status --not-in-remote", None),
+    "a result": ("{control}/cache/runs/**/*", "repro --force", None),
+    "a page": ("dvc_plots/index.html", "plots show", None),
+    "the page's own .gitignore": ("dvc_plots/.gitignore", "plots show", None),
+    "a log": ("{scratch}/logs/[0-9a-f]*.log", "exp undo", _removed_task_with_a_log),
+    "refs that were lost": ("{scratch}/lost+found/refs", "doctor --repair", _ref_of_nothing),
+}
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+@pytest.mark.parametrize("what", WRITTEN)
+def test_a_file_of_ours_that_is_a_link_is_not_written_through(full: Stranger, what: str, dangling: bool) -> None:
+    pattern, command, prepare = WRITTEN[what]
+    shown = pattern.format(scratch=full.scratch.relative_to(full.root), control=full.control.relative_to(full.root))
+    full.space.put("points.csv", "a,b\n1,2\n")
+    full.space.put("dvc.yaml", full.space.read("dvc.yaml") + "plots:\n- points.csv\n")
+    if prepare is None:
+        full.run(*command.split())
+    else:
+        prepare(full)
+    found = [path for path in full.root.glob(shown) if path.is_file()] or [full.root / shown]
+    for number, path in enumerate(found):
+        outside = full.base / f"outside/{number}"
+        if not dangling:
+            outside.write_text("precious\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(outside)
+    before = outside_of(full)
+    full.run(*command.split())
+    assert outside_of(full) == before

@@ -377,3 +377,23 @@ def test_a_full_disk(full: Stranger, leave: int) -> None:
         assert subprocess.run(["git", "fsck", "--strict"], cwd=full.root, capture_output=True).returncode == 0
     finally:
         unmount(full.root)
+
+
+@pytest.mark.parametrize("when", [-(1 << 31) - 1, 1 << 32, 1 << 33, (1 << 34) - 1])
+def test_files_of_other_times(full: Stranger, when: int) -> None:
+    """What an archive says of its files' age: before 1970, after 2106, and after 2262, where 64 bits of ns end."""
+    for name in ("raw.txt", "raw2.txt", "params.yaml", "dvc.yaml", "data", "data/a.txt", ".pyexp", ".git/index"):
+        if (full.root / name).exists():
+            os.utime(full.root / name, (when, when))
+    for line in (
+        "status",
+        "add raw2.txt",
+        "repro",
+        "git status",
+        "git add .",
+        "exp run -S lr=0.7",
+        "exp show",
+        "doctor",
+    ):
+        ran = full.run(*line.split())
+        assert ran.code == 0, (line, ran.err)

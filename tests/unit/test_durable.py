@@ -50,3 +50,13 @@ def test_directories_of_the_dead_go_and_others_stay(tmp_path: Path) -> None:
     link.symlink_to(target)
     durable.remove_litter_directories(str(tmp_path))
     assert not dead.exists() and (other / "file").exists() and (target / "file").exists()
+
+
+def test_a_link_is_replaced_unless_it_is_to_be_followed(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+    durable.write_file(link, "new", follow=True)
+    assert link.is_symlink() and target.read_text() == "new"
+    durable.write_file(link, "newer")
+    assert not link.is_symlink() and link.read_text() == "newer" and target.read_text() == "new"

@@ -222,3 +222,21 @@ def test_another_version_or_no_file_at_all_is_an_empty_cache(tmp_path: Path, mon
     monkeypatch.undo()
     assert StatCache(file).get("md5", str(tmp_path / "f"), (tmp_path / "f").stat()) is None
     assert StatCache(tmp_path).get("md5", str(tmp_path / "f"), (tmp_path / "f").stat()) is None
+
+
+@pytest.mark.parametrize("when", [-(1 << 40), -(1 << 31), 1 << 33, (1 << 34) - 1, (1 << 40) + 1])
+def test_times_that_no_64_bits_hold(tmp_path: Path, when: int) -> None:
+    """An archive may say that a file was made in 2400, or in 1500; what the file system makes of it is its business."""
+    path = tmp_path / "file"
+    old_file(path)
+    os.utime(path, (when, when))
+    time.sleep(module.TICK_NS / 1e9 + 0.01)
+    mtime = when * 1_000_000_000
+    status = os.stat_result([*path.stat()[:8], when, 0], {"st_mtime_ns": mtime, "st_ctime_ns": 1_000_000_001})
+    cache = StatCache(tmp_path / "cache")
+    cache.put("md5", str(path), status, HEX, written=True)
+    assert cache.directory("md5", str(tmp_path)).get_all({"file": status, "other": status})[1] is None
+    assert len(module.signature(status)) == 32
+    cache.save()
+    for found in (status, path.stat()):
+        StatCache(tmp_path / "cache").get("md5", str(path), found)
