@@ -34,18 +34,35 @@ def plain(value: Any) -> str:
 def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns two blanks apart, as wide as their content or their head and two blanks."""
     rows = list(rows)
-    widths = [max(len(title) + 2, *(len(row[i]) for row in rows), 0) for i, title in enumerate(head)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [head, *rows]]
-    return "\n".join(lines)
+    widths = _widths(head, rows)
+    return "\n".join("  ".join(map(_filled, row, widths)).rstrip() for row in [head, *rows])
+
+
+def _widths(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(_width(title) + 2, *(_width(row[i]) for row in rows), 0) for i, title in enumerate(head)]
+
+
+def _width(text: str) -> int:
+    """How many places of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth  # prettytable brings it; only wide characters pay for it
+
+    width: int = wcswidth(text)
+    return width if width >= 0 else len(text)
+
+
+def _filled(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A GitHub table."""
     head, *rows = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    widths = [max(len(title) + 2, *(len(row[i]) for row in rows), 0) for i, title in enumerate(head)]
+    widths = _widths(head, rows)
 
     def line(row: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |"
+        return "| " + " | ".join(map(_filled, row, widths)) + " |"
 
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([line(head), rule, *map(line, rows)])
