@@ -209,7 +209,7 @@ def test_state_that_is_a_link_is_not_written_through(full: Stranger) -> None:
         shutil.move(full.root / relpath, where / "it")
         (full.root / relpath).symlink_to(where / "it")
         before = full.around()
-        for command in some(CONTROLLED, number, 4):
+        for command in some(CONTROLLED, number, 2):
             full.run(*command.split())
             after = full.around()
             if command.startswith(("config", "remote")):  # these have every right to
