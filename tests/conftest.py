@@ -2,9 +2,15 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
+
+# Whoever starts the suite in the background of a script (or by nohup) has it ignore Ctrl-C, and with it every process that
+# the tests send one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def real_dvc() -> str | None:
