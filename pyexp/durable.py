@@ -246,17 +246,21 @@ def is_litter(path: str) -> bool:
 
 def remove_litter(directory: str) -> None:
     """Removes temporary files in ``directory`` that a dead process left behind."""
-    with suppress(OSError):
-        names = [name for name in os.listdir(directory) if name.startswith(TMP_PREFIX)]
-        remove_left_behind(os.path.join(directory, name) for name in names)
+    remove_left_behind(_temporaries(directory))
 
 
 def remove_litter_directories(directory: str) -> None:
     """Removes temporary directories in ``directory`` that a dead process left behind; they only ever hold its own."""
-    for name in os.listdir(directory):
-        path = os.path.join(directory, name)
-        if name.startswith(TMP_PREFIX) and is_litter(path):
+    for path in _temporaries(directory):
+        if is_litter(path):
             remove_directory(path)
+
+
+def _temporaries(directory: str) -> list[str]:
+    """What has a temporary name in a directory; nothing where that has gone, or cannot be read."""
+    with suppress(OSError):
+        return [os.path.join(directory, name) for name in os.listdir(directory) if name.startswith(TMP_PREFIX)]
+    return []
 
 
 def remove_directory(path: str) -> None:
@@ -269,7 +273,7 @@ def remove_directory(path: str) -> None:
 
 def remove_left_behind(paths: Iterable[str], *, ours: bool = False) -> None:
     """Removes those of some temporary files whose writers are dead, and (``ours``) those this process has left."""
-    own = f"{TMP_PREFIX}{os.getpid()}-{''.join(_realm())}-" if ours else None
+    own = _owned_prefix(os.getpid()) if ours else None
     for path in paths:
         with suppress(OSError):
             if (own is not None and os.path.basename(path).startswith(own)) or is_litter(path):

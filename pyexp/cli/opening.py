@@ -96,7 +96,7 @@ def opened_anywhere(args: Namespace) -> Iterator[Opened]:
     For commands that look at files which need no project to be there, as DVC has it. What is learnt is not kept.
     """
     try:
-        project.find(args.cwd)
+        found = project.find(args.cwd, user_config=user_config())
     except NotAProject:
         from pyexp.git import repo  # seam: see Project.git
         from pyexp.pipeline.elsewhere import somewhere
@@ -111,14 +111,20 @@ def opened_anywhere(args: Namespace) -> Iterator[Opened]:
             with closing(visited):
                 yield Opened(visited, visited.relpath(args.cwd))
         return
-    with opened(args) as where:
+    with _kept(args, found) as where:
         yield where
 
 
 @contextmanager
 def opened(args: Namespace) -> Iterator[Opened]:
     """The project around the current directory, closed afterwards; raises NotAProject."""
-    found = project.find(args.cwd, user_config=user_config())
+    with _kept(args, project.find(args.cwd, user_config=user_config())) as where:
+        yield where
+
+
+@contextmanager
+def _kept(args: Namespace, found: Project) -> Iterator[Opened]:
+    """A project until it is closed; what root wrote in somebody else's is that one's then."""
     found.ask = asker()
     began = time.time()
     try:

@@ -15,17 +15,15 @@ from pyexp.pipeline.load import path_from
 def track(where: Opened, console: Console, files: Iterable[str], *, tell: bool = True) -> None:
     """Gives files (relpaths) to git, deleted ones too, or says what to type in the current directory to do so."""
     project, wanted = where.project, list(dict.fromkeys(files))
-    if project.git is None or not wanted:
+    repo = project.git
+    if repo is None or not wanted:
         return
     if project.config.get_bool("core.autostage"):
         from pyexp.git import user  # only who wants it pays for it
 
-        known = [path for path in wanted if os.path.lexists(project.path(path)) or _is_tracked(where, path)]
-        user.add(project.git, [project.prefix + path for path in known])
+        paths = [project.prefix + path for path in wanted]
+        there = [os.path.lexists(project.path(path)) for path in wanted]
+        user.add(repo, [path for path, here in zip(paths, there, strict=True) if here or repo.is_tracked(path)])
     elif tell:
         shown = shlex.join(path_from(path, where.cwd) for path in wanted)
         console.info(f"\nTo track the changes with git, run:\n\n\tpyexp git add {printable(shown)}")
-
-
-def _is_tracked(where: Opened, path: str) -> bool:
-    return where.project.require_git().is_tracked(where.project.prefix + path)

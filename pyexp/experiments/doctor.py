@@ -10,7 +10,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from pyexp.git import fsck, lockfile, refs
 from pyexp.model import Oid
 from pyexp.objects import statcache, tree
 from pyexp.objects.hashes import ALGORITHMS, hash_bytes, hash_file
+from pyexp.objects.places import remove_all
 from pyexp.objects.store import MODE, LocalStore
 from pyexp.pipeline import data, record, share
 from pyexp.pipeline.load import WorkspaceReader, load, lock_path, parsing_options
@@ -366,7 +366,7 @@ class _Doctor:
                 fixed = (
                     self._done(f"moved to {self._shown(self._lost())}", self._keep, path)
                     if keep
-                    else self._done("removed", _remove, path)
+                    else self._done("removed", remove_all, path, None)
                 )
                 yield Problem("litter", self._shown(path), "was left behind by a pyexp that was killed", fixed)
 
@@ -377,9 +377,3 @@ class _Doctor:
         place = self._lost()
         place.mkdir(parents=True, exist_ok=True)
         os.replace(path, place / f"{time.time_ns():x}-{os.path.basename(path).removeprefix(durable.TMP_PREFIX)}")
-
-
-def _remove(path: str) -> None:
-    durable.remove_directory(path)
-    with suppress(FileNotFoundError):
-        os.unlink(path)

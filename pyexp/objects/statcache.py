@@ -219,13 +219,11 @@ def is_sound(path: Path) -> bool:
 
 
 def _unpack(packed: _Packed) -> Directory:
-    try:
+    with suppress(Exception):  # as in _load
         seen, raw = packed
         rows = dict(msgpack.unpackb(raw, unicode_errors="surrogateescape"))
         if {*map(type, rows.values())} <= {bytes} and {*map(len, rows.values())} <= _ROW_BYTES:
             return Directory(rows, seen)
-    except Exception:  # as in _load
-        pass
     return Directory({}, 0)
 
 

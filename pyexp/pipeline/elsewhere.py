@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -194,7 +193,7 @@ def scratch(path: str) -> Iterator[str]:
     finally:
         # All in it is ours and can be had again: what resists must not make a command fail that is done. Beside a
         # project or a target the next command tries again, the system's temporary files are the system's to remove.
-        shutil.rmtree(path, ignore_errors=True)
+        durable.remove_directory(path)
 
 
 @contextmanager

@@ -60,3 +60,9 @@ def test_a_link_is_replaced_unless_it_is_to_be_followed(tmp_path: Path) -> None:
     assert link.is_symlink() and target.read_text() == "new"
     durable.write_file(link, "newer")
     assert not link.is_symlink() and link.read_text() == "newer" and target.read_text() == "new"
+
+
+def test_a_directory_that_has_gone_meanwhile_holds_no_litter(tmp_path: Path) -> None:
+    """Others come and go below the scratch directory while gc walks over it."""
+    durable.remove_litter(str(tmp_path / "gone"))
+    durable.remove_litter_directories(str(tmp_path / "gone"))
